@@ -32,7 +32,11 @@ impl Difficulty {
     /// # Errors
     /// [`DifficultyError`] outside 2^-12 to 2^48.
     pub const fn from_log2(log2: i8) -> Result<Self, DifficultyError> {
-        if log2 < Self::MIN.log2 || log2 > Self::MAX.log2 { Err(DifficultyError(log2)) } else { Ok(Self { log2 }) }
+        if log2 < Self::MIN.log2 || log2 > Self::MAX.log2 {
+            Err(DifficultyError(log2))
+        } else {
+            Ok(Self { log2 })
+        }
     }
 
     /// The exponent: this difficulty is 2^`log2`.

@@ -77,7 +77,12 @@ pub struct EpochRules {
 
 impl Default for EpochRules {
     fn default() -> Self {
-        Self { min_epoch_time_s: 0, final_confirmations: 6, maturity_confirmations: 100, announcement_grace_s: 10 }
+        Self {
+            min_epoch_time_s: 0,
+            final_confirmations: 6,
+            maturity_confirmations: 100,
+            announcement_grace_s: 10,
+        }
     }
 }
 
@@ -242,6 +247,11 @@ impl Epoch {
         self.released
     }
 
+    /// Closed for good by a block that then left the chain, with nothing to share out.
+    fn lost_its_reward(&self) -> bool {
+        self.payouts.is_empty() && self.boundary.is_some_and(|boundary| !boundary.orphaned)
+    }
+
     /// R: the sum of its payouts.
     pub fn reward(&self) -> Sats {
         self.payouts.iter().map(|payout| payout.reward).sum()
@@ -358,7 +368,8 @@ impl Epochs {
         }
         self.tip = block.height;
         let mut events = Vec::new();
-        let payout = Payout { height: block.height, hash: block.hash, time: block.time, reward: block.reward };
+        let payout =
+            Payout { height: block.height, hash: block.hash, time: block.time, reward: block.reward };
         let pays = block.reward > Sats::ZERO;
         let orphan = |epoch: &Epoch| {
             epoch.boundary.is_some_and(|boundary| boundary.orphaned && boundary.height == block.height)
@@ -399,9 +410,13 @@ impl Epochs {
         Ok(events)
     }
 
-    /// A payout nobody announced yet: it waits for its share, unless it only adds to the reward.
+    /// A payout nobody announced yet: it waits for its share, unless it only adds to a reward. An
+    /// epoch whose reward was lost past finality is paid first: its miners lost a whole block.
     fn meet_payout(&mut self, payout: Payout, now: u64, events: &mut Vec<EpochEvent>) {
-        if self.unannounced.is_empty() && !self.closes(payout) {
+        if let Some(epoch) = self.live.iter_mut().find(|epoch| epoch.lost_its_reward()) {
+            epoch.payouts.push(payout);
+            events.push(EpochEvent::PayoutAdded(epoch.id, payout));
+        } else if self.unannounced.is_empty() && !self.closes(payout) {
             self.add_payout(payout, events);
         } else {
             self.unannounced.push(Unannounced { payout, seen_at: now });
@@ -473,7 +488,9 @@ impl Epochs {
     fn release(&mut self, events: &mut Vec<EpochEvent>) {
         for place in 1..self.live.len() {
             let boundary = self.live[place - 1].boundary;
-            let depth = boundary.filter(|b| !b.orphaned && b.height <= self.tip).map_or(0, |b| self.tip - b.height + 1);
+            let depth = boundary
+                .filter(|b| !b.orphaned && b.height <= self.tip)
+                .map_or(0, |b| self.tip - b.height + 1);
             let epoch = &mut self.live[place];
             if !epoch.released && depth >= self.rules.final_confirmations.max(1) {
                 epoch.released = true;
@@ -490,7 +507,8 @@ impl Epochs {
             let mature = |payout: &Payout| depth(payout.height) >= self.rules.maturity_confirmations;
             let next_released = self.live[place + 1].released;
             let epoch = &self.live[place];
-            if !epoch.settled && next_released && epoch.payouts.iter().all(mature) {
+            let paid = !epoch.payouts.is_empty() && epoch.payouts.iter().all(mature);
+            if !epoch.settled && next_released && paid {
                 let id = epoch.id;
                 self.live[place].settled = true;
                 events.push(EpochEvent::Settled(id));

@@ -72,7 +72,10 @@ impl FromStr for Network {
     type Err = UnknownNetwork;
 
     fn from_str(name: &str) -> Result<Self, UnknownNetwork> {
-        Self::ALL.into_iter().find(|network| network.name() == name).ok_or_else(|| UnknownNetwork(name.into()))
+        Self::ALL
+            .into_iter()
+            .find(|network| network.name() == name)
+            .ok_or_else(|| UnknownNetwork(name.into()))
     }
 }
 

@@ -46,7 +46,9 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnerError {
     /// Looks like an address and is none.
-    #[error("user name \"{0}\" looks like a bitcoin address but is not valid ({1}); check it for typing errors")]
+    #[error(
+        "user name \"{0}\" looks like a bitcoin address but is not valid ({1}); check it for typing errors"
+    )]
     BadAddress(String, String),
     /// An address of another network.
     #[error("user name \"{address}\" is an address of another network; this box runs on {network}")]
@@ -63,7 +65,9 @@ pub enum OwnerError {
     #[error("user name \"{0}\" looks like a Lightning address but is not valid; write it as name@domain")]
     BadLightningAddress(String),
     /// Too long, or with characters that are neither letters, digits nor simple punctuation.
-    #[error("user name \"{0}\" is not usable; use up to 63 letters, digits, - or _, then a dot and a worker name")]
+    #[error(
+        "user name \"{0}\" is not usable; use up to 63 letters, digits, - or _, then a dot and a worker name"
+    )]
     BadName(String),
 }
 
@@ -111,7 +115,11 @@ impl Owner {
         }
         if lower.starts_with("lno1") {
             let body = |c: char| c.is_ascii_alphanumeric();
-            return if lower.chars().all(body) { Ok(Self::Offer(lower)) } else { Err(OwnerError::BadName(shorten(text))) };
+            return if lower.chars().all(body) {
+                Ok(Self::Offer(lower))
+            } else {
+                Err(OwnerError::BadName(shorten(text)))
+            };
         }
         if looks_like_address(text) {
             return parse_address(text, network);
@@ -128,7 +136,8 @@ fn parse_lightning(lower: &str) -> Result<Owner, OwnerError> {
     let bad = || OwnerError::BadLightningAddress(shorten(lower));
     let (name, domain) = lower.split_once('@').ok_or_else(bad)?;
     let name_ok = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
-    let label_ok = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let label_ok =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let domain_ok = domain.contains('.') && domain.split('.').all(label_ok);
     if name_ok && domain_ok { Ok(Owner::Lightning(lower.to_owned())) } else { Err(bad()) }
 }
@@ -136,7 +145,8 @@ fn parse_lightning(lower: &str) -> Result<Owner, OwnerError> {
 /// NIP-19: a bech32 x-only key. BIP 340 takes such a key as the point with even y.
 fn parse_npub(lower: &str) -> Result<Owner, OwnerError> {
     let bad = || OwnerError::BadKey(shorten(lower));
-    let checked = bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32>(lower).map_err(|_| bad())?;
+    let checked =
+        bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32>(lower).map_err(|_| bad())?;
     let mut key = vec![2u8];
     key.extend(checked.byte_iter());
     if checked.hrp().as_str() != "npub" {
@@ -197,7 +207,10 @@ mod tests {
         assert!(matches!(owner(KEY), Ok(Owner::Key(_))));
         assert!(matches!(owner("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx.rig"), Ok(Owner::Address(_))));
         assert_eq!(owner("alice@example.com/attic"), Ok(Owner::Lightning("alice@example.com".into())));
-        assert!(matches!(owner("lno1pqps7sjqpgtyzm3qv4uxzmtsd3jjqer9wd3hy6tsw35k7msjzfpy7nz5yqcn"), Ok(Owner::Offer(_))));
+        assert!(matches!(
+            owner("lno1pqps7sjqpgtyzm3qv4uxzmtsd3jjqer9wd3hy6tsw35k7msjzfpy7nz5yqcn"),
+            Ok(Owner::Offer(_))
+        ));
         assert_eq!(owner("Garage.bitaxe"), Ok(Owner::Household("garage".into())));
         assert_eq!(owner(""), Ok(Owner::Household("home".into())));
     }

@@ -1,1 +1,15 @@
-//! In the making.
+//! What every Poolbox process shares, so that there is one way to do each: settings, log, data
+//! directory, sockets, shutdown and exit status. Nothing here knows about shares or money.
+
+mod data_dir;
+mod exit;
+pub mod log;
+mod settings;
+mod shutdown;
+mod socket;
+
+pub use data_dir::{claim_data_dir, write_secret};
+pub use exit::{Misconfigured, exit};
+pub use settings::load_settings;
+pub use shutdown::on_signal;
+pub use socket::{Answer, LocalApi, bind_tcp};
