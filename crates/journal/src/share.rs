@@ -1,0 +1,30 @@
+//! A share as it is journalled.
+
+use bitcoin::BlockHash;
+use poolbox_accounting::{Owner, ShareSeq, Work};
+
+/// An accepted share on its way into the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewShare {
+    /// Who the work belongs to.
+    pub owner: Owner,
+    /// The owner's machine.
+    pub worker: String,
+    /// What the share is worth: the work of its job's target.
+    pub work: Work,
+    /// Hash of the header that was found.
+    pub hash: BlockHash,
+    /// When it was accepted, Unix milliseconds.
+    pub at_ms: u64,
+    /// The height of the block that this share solves; `None` for every ordinary share.
+    pub block_height: Option<u32>,
+}
+
+/// A share in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareRecord {
+    /// Its place.
+    pub seq: ShareSeq,
+    /// The share.
+    pub share: NewShare,
+}
