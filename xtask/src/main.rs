@@ -1,2 +1,75 @@
-//! In the making.
-fn main() {}
+//! `cargo xtask`: the commands of whoever works on Poolbox, from a machine with only Rust to the running
+//! demo. Each command is a file of its own; what they share is in `setup` (packages, node), `workspace`
+//! (cargo) and `terminal` (what is said). Nothing here is part of the box.
+//!
+//! Standard output carries results only (a path, JSON, test reports); everything said on the way goes to
+//! standard error. Exit status: 0 done, 2 wrong usage or configuration (nothing was changed), otherwise
+//! the status of the program that failed, or 1.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
+
+mod bench;
+mod benches;
+mod cache;
+mod ci;
+mod demo;
+mod failure;
+mod node;
+mod node_build;
+mod node_version;
+mod packages;
+mod progress;
+mod setup;
+mod terminal;
+mod test;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::failure::usage;
+
+const HELP: &str = "\
+cargo xtask COMMAND [OPTIONS]
+
+  demo    run the whole box on a private network, from the node to spendable sats
+  test    run every test (arguments go on to cargo test)
+  bench   run the benches
+  ci      format, lints, tests, docs: what a change must pass
+  node    find or build bitcoin-node and print its path
+
+`cargo xtask COMMAND --help` tells more. What is missing on the machine is installed on Debian and
+Ubuntu, after saying so; elsewhere it is named.
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::say(&format!("{error:#}"));
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(mut arguments: Vec<OsString>) -> Result<()> {
+    if arguments.is_empty() {
+        return Err(usage(format!("which command? {COMMANDS}.")));
+    }
+    let command = arguments.remove(0);
+    match command.to_str() {
+        Some("demo") => demo::run(arguments),
+        Some("test") => test::run(arguments),
+        Some("bench") => bench::run(arguments),
+        Some("ci") => ci::run(arguments),
+        Some("node") => node::run(arguments),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(usage(format!("there is no command {}; {COMMANDS}.", command.display()))),
+    }
+}
+
+const COMMANDS: &str = "use demo, test, bench, ci or node (cargo xtask --help tells what they do)";

@@ -1,0 +1,220 @@
+//! The programs and libraries of the system that a build needs, and their installation where they are
+//! missing: with apt-get on Debian and Ubuntu, elsewhere by telling what to install.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+use crate::failure::{self, usage};
+use crate::terminal::{as_stderr, say};
+
+/// What is to be built.
+#[derive(Clone, Copy)]
+pub struct Needs {
+    /// The workspace's crates.
+    pub crates: bool,
+    /// bitcoin-node.
+    pub node: bool,
+}
+
+/// A package of Debian and Ubuntu.
+#[derive(Debug, PartialEq, Eq)]
+struct Package {
+    name: &'static str,
+    /// How one sees that it is there, however it came there.
+    shows: Shows,
+    why: &'static str,
+    crates: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Shows {
+    /// A program on PATH.
+    Program(&'static str),
+    /// A file in the include directory beside a directory of PATH.
+    Header(&'static str),
+}
+
+/// All of them. The node needs every one but protoc; the crates need the ones marked so.
+const PACKAGES: [Package; 7] = [
+    Package { name: "g++", shows: Shows::Program("c++"), why: "compiles bitcoin-node", crates: false },
+    Package {
+        name: "cmake",
+        shows: Shows::Program("cmake"),
+        why: "prepares the node's build",
+        crates: false,
+    },
+    Package {
+        name: "ninja-build",
+        shows: Shows::Program("ninja"),
+        why: "runs the node's build",
+        crates: false,
+    },
+    Package {
+        name: "libboost-dev",
+        shows: Shows::Header("boost/version.hpp"),
+        why: "containers that bitcoin-node uses",
+        crates: false,
+    },
+    Package {
+        name: "capnproto",
+        shows: Shows::Program("capnp"),
+        why: "compiles the messages between pool and node",
+        crates: true,
+    },
+    Package {
+        name: "libcapnp-dev",
+        shows: Shows::Header("capnp/c++.capnp"),
+        why: "what those messages are built on",
+        crates: true,
+    },
+    Package {
+        name: "protobuf-compiler",
+        shows: Shows::Program("protoc"),
+        why: "compiles the messages of the mint's signatory",
+        crates: true,
+    },
+];
+
+impl Package {
+    fn needed(&self, needs: Needs) -> bool {
+        (needs.crates && self.crates) || (needs.node && self.name != "protobuf-compiler")
+    }
+
+    fn present(&self) -> bool {
+        match self.shows {
+            Shows::Program(name) => on_path(name).is_some(),
+            Shows::Header(name) => path_directories()
+                .iter()
+                .filter_map(|bin| bin.parent())
+                .any(|prefix| prefix.join("include").join(name).is_file()),
+        }
+    }
+}
+
+/// Installs what is missing, after saying so. Without anything missing, nothing is run.
+pub fn install(needs: Needs) -> Result<()> {
+    if missing(needs).is_empty() {
+        return Ok(());
+    }
+    let _lock = cache::lock(&cache::folder()?.join("install.lock"), "another installation is under way")?;
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    if on_path("apt-get").is_none() {
+        return Err(usage(format!(
+            "this machine lacks {}; install what Debian calls {} and run the command again.",
+            missing.iter().map(|package| package.shows.name()).collect::<Vec<_>>().join(", "),
+            names.join(" "),
+        )));
+    }
+    let root = become_root(&names)?;
+    say("the build needs packages that this machine lacks; installing them with apt-get:");
+    for package in &missing {
+        say(&format!("  {:18} {}", package.name, package.why));
+    }
+    apt_get(&root, &["update"])?;
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&names);
+    apt_get(&root, &install)
+}
+
+fn missing(needs: Needs) -> Vec<&'static Package> {
+    PACKAGES.iter().filter(|package| package.needed(needs) && !package.present()).collect()
+}
+
+impl Shows {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Program(name) | Self::Header(name) => name,
+        }
+    }
+}
+
+/// The words before a command that make it run as root: none, or sudo.
+fn become_root(names: &[&str]) -> Result<Vec<&'static str>> {
+    let me = std::fs::metadata("/proc/self").context("cannot read /proc/self")?.uid();
+    if me == 0 {
+        return Ok(vec![]);
+    }
+    if on_path("sudo").is_some() {
+        let mut asks_nothing = Command::new("sudo");
+        asks_nothing.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if asks_nothing.status().is_ok_and(|status| status.success()) {
+            return Ok(vec!["sudo", "-n"]);
+        }
+        if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            return Ok(vec!["sudo"]);
+        }
+    }
+    Err(usage(format!(
+        "packages are missing and only root may install them: run `apt-get install -y \
+         --no-install-recommends {}` as root, then the command again.",
+        names.join(" ")
+    )))
+}
+
+fn apt_get(root: &[&str], arguments: &[&str]) -> Result<()> {
+    // `env` because sudo passes no environment on. A machine just started often installs updates by
+    // itself: wait for them.
+    let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
+    let mut words = root.iter().chain(&words).chain(arguments);
+    let mut command = Command::new(words.next().context("no command")?);
+    command.args(words).stdin(if root == ["sudo"] { Stdio::inherit() } else { Stdio::null() });
+    failure::run(command.stdout(as_stderr()?))
+        .context("the packages could not be installed; install them yourself and run the command again")
+}
+
+/// The first executable of this name on PATH.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    path_directories().into_iter().map(|directory| directory.join(program)).find(|path| executable(path))
+}
+
+fn path_directories() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect()
+}
+
+fn executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(needs: Needs) -> Vec<&'static str> {
+        PACKAGES.iter().filter(|package| package.needed(needs)).map(|package| package.name).collect()
+    }
+
+    #[test]
+    fn the_crates_alone_need_only_the_message_compilers() {
+        let crates = Needs { crates: true, node: false };
+        assert_eq!(names(crates), ["capnproto", "libcapnp-dev", "protobuf-compiler"]);
+    }
+
+    #[test]
+    fn the_node_alone_needs_no_protoc() {
+        let node = Needs { crates: false, node: true };
+        assert_eq!(names(node).len(), PACKAGES.len() - 1);
+        assert!(!names(node).contains(&"protobuf-compiler"));
+    }
+
+    #[test]
+    fn programs_are_looked_for_on_path() {
+        assert!(on_path("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(on_path("no-such-program-anywhere"), None);
+        // A directory of that name is no program.
+        assert_eq!(on_path("."), None);
+    }
+
+    #[test]
+    fn with_nothing_needed_nothing_is_installed() {
+        install(Needs { crates: false, node: false }).unwrap();
+    }
+}
