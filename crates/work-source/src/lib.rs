@@ -1,1 +1,17 @@
-//! In the making.
+//! Where the jobs of a Poolbox come from.
+//!
+//! A [`WorkSource`] is a handle: it tells of new [`Template`]s and takes [`Solution`]s. Which kind of
+//! source stands behind it is decided where it is started, here by [`core_ipc::start`], and nowhere
+//! else. Jobs, shares and miners are not known here.
+
+mod assembly;
+mod backoff;
+pub mod core_ipc;
+mod feed;
+mod outage;
+mod source;
+mod template;
+
+pub use outage::Outage;
+pub use source::{Events, Solution, SourceEvent, SubmitError, SubmitOutcome, WorkSource};
+pub use template::{CoinbaseTemplate, Template, TemplateId};

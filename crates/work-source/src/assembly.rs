@@ -1,0 +1,115 @@
+//! Puts the messages of the Template Distribution Protocol together: NewTemplate and SetNewPrevHash
+//! become complete templates. Pure; serves every source that speaks it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bitcoin::consensus::Decodable;
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, CompactTarget, Script, TxMerkleNode, TxOut};
+use poolbox_accounting::Sats;
+use stratum_core::template_distribution_sv2::{NewTemplateOwned, SetNewPrevHashOwned};
+
+use crate::feed::Provided;
+use crate::template::{CoinbaseTemplate, Template, TemplateId};
+
+/// Combines the messages of one connection.
+#[derive(Default)]
+pub struct Assembly {
+    /// Templates announced for a tip that is yet to come, by their id on the wire.
+    future: HashMap<u64, NewTemplateOwned>,
+    tip: Option<Tip>,
+}
+
+struct Tip {
+    prev_hash: BlockHash,
+    bits: CompactTarget,
+    time: u32,
+}
+
+/// A message that makes no template.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssemblyError {
+    /// A template for the current tip came before any tip.
+    #[error("template {0} came before its previous block's hash")]
+    NoTip(u64),
+    /// A tip that no template was announced for.
+    #[error("a new tip refers to template {0}, which was not sent")]
+    NoTemplate(u64),
+    /// The input script does not begin with a height (BIP 34).
+    #[error("the coinbase does not begin with the block height (BIP 34)")]
+    Height,
+    /// The required outputs cannot be read.
+    #[error("the coinbase outputs cannot be read: {0}")]
+    Outputs(String),
+}
+
+impl Assembly {
+    /// A NewTemplate message: a template at once when it is for the current tip.
+    pub fn new_template(&mut self, message: NewTemplateOwned) -> Result<Option<Provided>, AssemblyError> {
+        if message.future_template {
+            self.future.insert(message.template_id, message);
+            return Ok(None);
+        }
+        let tip = self.tip.as_ref().ok_or(AssemblyError::NoTip(message.template_id))?;
+        complete(&message, tip).map(Some)
+    }
+
+    /// A SetNewPrevHash message: the template announced for this tip.
+    pub fn set_new_prev_hash(&mut self, message: &SetNewPrevHashOwned) -> Result<Provided, AssemblyError> {
+        let id = message.template_id;
+        let template = self.future.remove(&id).ok_or(AssemblyError::NoTemplate(id))?;
+        self.future.clear();
+        let tip = self.tip.insert(Tip {
+            prev_hash: BlockHash::from_byte_array(message.prev_hash.to_array()),
+            bits: CompactTarget::from_consensus(message.n_bits),
+            time: message.header_timestamp,
+        });
+        complete(&template, tip)
+    }
+}
+
+fn complete(message: &NewTemplateOwned, tip: &Tip) -> Result<Provided, AssemblyError> {
+    let script_prefix = message.coinbase_prefix.to_owned_bytes();
+    let template = Template {
+        id: TemplateId::fresh(),
+        version: message.version,
+        prev_hash: tip.prev_hash,
+        bits: tip.bits,
+        time: tip.time,
+        height: height(&script_prefix)?,
+        coinbase: CoinbaseTemplate {
+            tx_version: message.coinbase_tx_version,
+            script_prefix,
+            sequence: message.coinbase_tx_input_sequence,
+            value: Sats::new(message.coinbase_tx_value_remaining),
+            outputs: outputs(message)?,
+            lock_time: message.coinbase_tx_locktime,
+        },
+        merkle_path: message
+            .merkle_path
+            .iter()
+            .map(|sibling| TxMerkleNode::from_byte_array(sibling.to_array()))
+            .collect(),
+    };
+    Ok(Provided { wire_id: message.template_id, template: Arc::new(template) })
+}
+
+/// Heights up to 16 are an opcode, higher ones a push of a script number.
+fn height(script_prefix: &[u8]) -> Result<u32, AssemblyError> {
+    let first = Script::from_bytes(script_prefix).instructions().next();
+    first
+        .and_then(Result::ok)
+        .and_then(|instruction| instruction.script_num())
+        .and_then(|number| u32::try_from(number).ok())
+        .ok_or(AssemblyError::Height)
+}
+
+fn outputs(message: &NewTemplateOwned) -> Result<Vec<TxOut>, AssemblyError> {
+    let mut bytes = message.coinbase_tx_outputs.as_bytes();
+    let outputs = (0..message.coinbase_tx_outputs_count)
+        .map(|_| TxOut::consensus_decode(&mut bytes))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| AssemblyError::Outputs(error.to_string()))?;
+    if bytes.is_empty() { Ok(outputs) } else { Err(AssemblyError::Outputs("bytes left over".into())) }
+}

@@ -1,0 +1,50 @@
+//! How long to wait before the next attempt to connect.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Delays that double from 0.2 s to 5 s. Each is shortened by up to a quarter at random, so that
+/// several clients of a restarted node do not come in step.
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// Starts at the shortest delay.
+    pub fn new() -> Self {
+        Self { next: SHORTEST }
+    }
+
+    /// Starts over: the last attempt was a success.
+    pub fn reset(&mut self) {
+        self.next = SHORTEST;
+    }
+
+    /// The delay before the next attempt.
+    pub fn delay(&mut self) -> Duration {
+        let delay = self.next;
+        self.next = (delay * 2).min(LONGEST);
+        // The standard library's only source of randomness; no secret depends on it.
+        let random = u32::from(RandomState::new().hash_one(()).to_le_bytes()[0]);
+        delay - delay * random / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_from_a_fifth_of_a_second_to_five_and_start_over() {
+        let mut backoff = Backoff::new();
+        let first = backoff.delay();
+        assert!(first <= SHORTEST && first >= SHORTEST * 3 / 4);
+        let last = (0..8).map(|_| backoff.delay()).last().unwrap();
+        assert!(last <= LONGEST && last >= LONGEST * 3 / 4);
+        backoff.reset();
+        assert!(backoff.delay() <= SHORTEST);
+    }
+}

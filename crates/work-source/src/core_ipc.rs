@@ -1,0 +1,130 @@
+//! Templates from a local Bitcoin Core over its mining IPC (`ipcbind=unix`).
+//!
+//! Cap'n Proto's client is not `Send`, so the source lives on a thread of its own. It connects, serves
+//! a session until the node is gone, and connects again.
+
+mod session;
+mod socket;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use poolbox_accounting::Sats;
+use tokio::runtime;
+use tokio::task::LocalSet;
+
+use crate::WorkSource;
+use crate::backoff::Backoff;
+use crate::feed::{Call, Feed};
+use session::End;
+
+/// How to reach the node and what to ask of it.
+#[derive(Clone, Debug)]
+pub struct CoreIpcConfig {
+    /// The node's socket, `<datadir>/<network>/node.sock`. Found blocks are also written into the
+    /// directory `solutions` beside it.
+    pub socket: PathBuf,
+    /// Fees a template must gain over the last one to be worth new jobs.
+    pub fee_threshold: Sats,
+    /// Least time between two templates on one tip; whole seconds, at most 255. New tips never wait.
+    pub min_interval: Duration,
+    /// Room that templates leave for payouts, in serialised bytes of outputs.
+    pub payouts_size: u32,
+    /// Signature operations that templates leave for payouts.
+    pub payouts_sigops: u16,
+}
+
+impl CoreIpcConfig {
+    /// A node at `socket`: new jobs for 1000 sat more, at most every five seconds, and room for
+    /// some 30 payouts.
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            fee_threshold: Sats::new(1_000),
+            min_interval: Duration::from_secs(5),
+            payouts_size: 1_000,
+            payouts_sigops: 400,
+        }
+    }
+}
+
+/// A configuration that can never work, or a system out of threads.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel allows 107 bytes.
+    #[error(
+        "the path of the node's socket has {length} bytes, but 107 are the most a unix socket may have: \
+         {}; use a shorter data directory, or a symbolic link to it", path.display()
+    )]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its bytes.
+        length: usize,
+    },
+    /// Not a whole number of seconds up to 255.
+    #[error("the least interval between templates must be whole seconds up to 255, not {0:?}")]
+    MinInterval(Duration),
+    /// The system refused.
+    #[error("cannot start the thread of the work source: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Starts the source. A node that is not there yet is waited for.
+///
+/// # Errors
+/// A [`StartError`] when waiting would be in vain.
+pub fn start(config: CoreIpcConfig) -> Result<WorkSource, StartError> {
+    let length = config.socket.as_os_str().len();
+    if length > socket::MAX_PATH {
+        return Err(StartError::PathTooLong { path: config.socket, length });
+    }
+    let seconds = u8::try_from(config.min_interval.as_secs());
+    let min_interval = match seconds {
+        Ok(seconds) if config.min_interval.subsec_nanos() == 0 => seconds,
+        _ => return Err(StartError::MinInterval(config.min_interval)),
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (source, feed) = Feed::new();
+    std::thread::Builder::new()
+        .name("core-ipc".into())
+        .spawn(move || runtime.block_on(drive(&config, min_interval, feed)))?;
+    Ok(source)
+}
+
+/// Connects, again and again, until the handle is gone.
+async fn drive(config: &CoreIpcConfig, min_interval: u8, mut feed: Feed) {
+    let mut backoff = Backoff::new();
+    loop {
+        // One set of tasks a session: what the last one left behind ends with it.
+        let end = LocalSet::new().run_until(session::run(config, min_interval, &mut feed)).await;
+        feed.forget_templates();
+        match end {
+            End::Stopped => return,
+            End::Failed(outage) => {
+                if feed.is_live() {
+                    backoff.reset();
+                }
+                feed.wait(outage);
+            }
+        }
+        if rest(backoff.delay(), &mut feed).await {
+            return;
+        }
+    }
+}
+
+/// Waits between two attempts; true when it is time to stop.
+async fn rest(delay: Duration, feed: &mut Feed) -> bool {
+    let deadline = tokio::time::Instant::now() + delay;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => return false,
+            call = feed.call() => match call {
+                Call::Submit(submission) => feed.refuse(submission),
+                Call::Stop => return true,
+            },
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One connection to the node, from the first byte to its end.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use bitcoin_core_sv2::runtime_api::BitcoinCoreVersion;
+use bitcoin_core_sv2::runtime_api::template_distribution_protocol as tdp;
+use stratum_core::parsers_sv2::TemplateDistributionOwned as Message;
+use stratum_core::template_distribution_sv2::{CoinbaseOutputConstraintsOwned, SubmitSolutionOwned};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{CoreIpcConfig, socket};
+use crate::assembly::{Assembly, AssemblyError};
+use crate::feed::{Call, Feed, Provided};
+use crate::outage::Outage;
+use crate::source::{Solution, Submission, SubmitError};
+
+/// Messages under way in each direction. The node's are read at once.
+const MESSAGES: usize = 64;
+
+/// How long a node may take to answer, and then to send its first template, before it is mentioned.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the node may take to end its calls when we leave.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Bytes of a block's header, transaction count and coinbase without its payouts, with a full input
+/// script and a witness commitment (1192 weight units). The node reserves weight for all of these,
+/// the client library asks for four times what it is told and no more.
+const FIXED_SIZE: u32 = 300;
+
+/// Why a session is over.
+pub enum End {
+    /// Our side wants no more.
+    Stopped,
+    /// The node is gone, or was none.
+    Failed(Outage),
+}
+
+/// Serves the node's templates to `feed` until one of them ends it.
+pub async fn run(config: &CoreIpcConfig, min_interval: u8, feed: &mut Feed) -> End {
+    if let Err(outage) =
+        socket::probe(&config.socket).and_then(|()| socket::create_solutions_directory(&config.socket))
+    {
+        return End::Failed(outage);
+    }
+    let (to_node, from_us) = async_channel::bounded(MESSAGES);
+    let (to_us, from_node) = async_channel::bounded(MESSAGES);
+    let cancel = CancellationToken::new();
+    let connecting = tdp::new(
+        BitcoinCoreVersion::V31X,
+        &config.socket,
+        config.fee_threshold.get(),
+        min_interval,
+        from_us,
+        to_us,
+        cancel.clone(),
+    );
+    let mut core = match connect(config, connecting, feed).await {
+        Ok(core) => core,
+        Err(end) => return end,
+    };
+    // Nothing comes before the node knows how much room the payouts need.
+    if to_node.send(constraints(config)).await.is_err() {
+        return End::Failed(Outage::Closed);
+    }
+    let end = {
+        let mut running = pin!(core.run());
+        tokio::select! {
+            () = &mut running => None,
+            end = serve(&from_node, &to_node, feed) => {
+                // Core 31 minds when a client leaves in the middle of a call.
+                cancel.cancel();
+                let _ = timeout(FAREWELL, running).await;
+                Some(end)
+            }
+        }
+    };
+    end.unwrap_or(End::Failed(Outage::Closed))
+}
+
+/// Waits for the node to answer, as long as the connection lives: loading a chain takes its time.
+async fn connect<F>(
+    config: &CoreIpcConfig,
+    connecting: F,
+    feed: &mut Feed,
+) -> Result<tdp::BitcoinCoreSv2TDP, End>
+where
+    F: Future<Output = Result<tdp::BitcoinCoreSv2TDP, tdp::BitcoinCoreSv2TDPError>>,
+{
+    let mut connecting = pin!(connecting);
+    let mentioned_at = Instant::now() + PATIENCE;
+    let mut mentioned = false;
+    loop {
+        tokio::select! {
+            connected = &mut connecting => return connected.map_err(|error| {
+                End::Failed(Outage::NotANode { path: config.socket.clone(), reason: error.to_string() })
+            }),
+            () = sleep_until(mentioned_at), if !mentioned => {
+                mentioned = true;
+                feed.wait(Outage::Silent(config.socket.clone()));
+            }
+            call = feed.call() => match call {
+                Call::Submit(submission) => feed.refuse(submission),
+                Call::Stop => return Err(End::Stopped),
+            },
+        }
+    }
+}
+
+/// Passes templates to the feed and solutions to the node.
+async fn serve(from_node: &Receiver<Message>, to_node: &Sender<Message>, feed: &mut Feed) -> End {
+    let mut assembly = Assembly::default();
+    let mentioned_at = Instant::now() + PATIENCE;
+    let mut quiet = true;
+    loop {
+        tokio::select! {
+            message = from_node.recv() => {
+                let Ok(message) = message else { return End::Failed(Outage::Closed) };
+                match assemble(&mut assembly, message) {
+                    Ok(Some(provided)) => {
+                        quiet = false;
+                        feed.publish(provided);
+                    }
+                    Ok(None) => {}
+                    Err(error) => return End::Failed(Outage::Malformed(error.to_string())),
+                }
+            }
+            () = sleep_until(mentioned_at), if quiet => {
+                quiet = false;
+                feed.wait(Outage::Downloading);
+            }
+            call = feed.call() => match call {
+                Call::Submit(submission) => submit(submission, to_node, feed),
+                Call::Stop => return End::Stopped,
+            },
+        }
+    }
+}
+
+fn assemble(assembly: &mut Assembly, message: Message) -> Result<Option<Provided>, AssemblyError> {
+    match message {
+        Message::NewTemplate(message) => assembly.new_template(message),
+        Message::SetNewPrevHash(message) => assembly.set_new_prev_hash(&message).map(Some),
+        // Answers to requests that we do not make.
+        _ => Ok(None),
+    }
+}
+
+fn submit(submission: Submission, to_node: &Sender<Message>, feed: &mut Feed) {
+    feed.submit(submission, |template_id, solution| {
+        let Solution { version, time, nonce, coinbase, .. } = solution;
+        let coinbase_tx = coinbase.try_into().map_err(|_| SubmitError::Coinbase("over 64 KiB".into()))?;
+        let message = SubmitSolutionOwned {
+            template_id,
+            version,
+            header_timestamp: time,
+            header_nonce: nonce,
+            coinbase_tx,
+        };
+        to_node.try_send(Message::SubmitSolution(message)).map_err(|_| SubmitError::Busy)
+    });
+}
+
+fn constraints(config: &CoreIpcConfig) -> Message {
+    Message::CoinbaseOutputConstraints(CoinbaseOutputConstraintsOwned {
+        coinbase_output_max_additional_size: config.payouts_size.saturating_add(FIXED_SIZE),
+        coinbase_output_max_additional_sigops: config.payouts_sigops,
+    })
+}

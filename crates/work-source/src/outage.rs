@@ -1,0 +1,82 @@
+//! Why a source gives no templates.
+
+use std::path::PathBuf;
+
+/// Why there is no template right now, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Outage {
+    /// The first connection is being made.
+    #[error("connecting")]
+    Starting,
+    /// No file at the path.
+    #[error("there is no socket {}: start bitcoin-node, with ipcbind=unix in its configuration", .0.display())]
+    NoSocket(PathBuf),
+    /// A socket file that nobody listens at.
+    #[error("nobody listens at {}: the bitcoin-node that made this socket has ended; start it again", .0.display())]
+    NobodyListens(PathBuf),
+    /// The node ended, or ended the connection.
+    #[error("the node closed the connection")]
+    Closed,
+    /// A file that is no socket.
+    #[error(
+        "{} is not a socket: the path must name node.sock in the node's directory of this network", .0.display()
+    )]
+    NotASocket(PathBuf),
+    /// The file permissions forbid it.
+    #[error("no permission to connect to {}: run as the user that bitcoin-node runs as", .0.display())]
+    Denied(PathBuf),
+    /// Any other failure to connect.
+    #[error("cannot connect to {}: {reason}", path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The peer does not speak the protocol.
+    #[error(
+        "what listens at {} does not answer as a Bitcoin Core 31 with mining IPC; \
+         the path must name the node.sock of one ({reason})", path.display()
+    )]
+    NotANode {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong, for a developer.
+        reason: String,
+    },
+    /// Connected, but no answer yet.
+    #[error(
+        "{} accepts connections but does not answer: the node is loading its chain, or it is no node", .0.display()
+    )]
+    Silent(PathBuf),
+    /// Connected, but no template yet.
+    #[error("the node gives no template yet: it is in initial block download; mining starts when it is done")]
+    Downloading,
+    /// Blocks could not be submitted, so none are looked for.
+    #[error(
+        "cannot create the directory {}, without which found blocks would be dropped: {reason}; \
+         make it writable for this user", path.display()
+    )]
+    NoSolutionsDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A template that cannot be mined on.
+    #[error("the node sent an unusable template: {0}")]
+    Malformed(String),
+}
+
+impl Outage {
+    /// Whether `self` tells an operator nothing that `earlier` did not: the same, or one more sign of
+    /// a node that is not running.
+    pub(crate) fn is_no_news_after(&self, earlier: &Self) -> bool {
+        self == earlier || (self.node_is_away() && earlier.node_is_away())
+    }
+
+    fn node_is_away(&self) -> bool {
+        matches!(self, Self::NoSocket(_) | Self::NobodyListens(_) | Self::Closed)
+    }
+}
