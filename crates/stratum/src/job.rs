@@ -1,0 +1,113 @@
+//! A job: a template with its coinbase, ready to be sent to any number of miners.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bitcoin::Target;
+use poolbox_work_source::Template;
+use tokio::sync::watch;
+
+use crate::{Coinbase, CoinbaseError, PayoutOutput};
+
+/// Number of a job. It starts at the time of the start, so that a firmware that remembers the last
+/// job ids never takes a new job for an old one; 24 bits keep the ids short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobNumber(u64);
+
+impl JobNumber {
+    const MASK: u64 = 0x00ff_ffff;
+
+    /// The first number of a process that started at `unix` seconds.
+    pub const fn starting_at(unix: u64) -> Self {
+        Self(unix & Self::MASK)
+    }
+
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self((self.0 + 1) & Self::MASK)
+    }
+}
+
+impl fmt::LowerHex for JobNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
+/// Work for every miner: only the extranonces differ between them.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number.
+    pub number: JobNumber,
+    /// What it was made from.
+    pub template: Arc<Template>,
+    /// Its coinbase.
+    pub coinbase: Coinbase,
+    /// A hash at or below this solves the block.
+    pub network_target: Target,
+}
+
+/// The newest job; `None` while there is nothing to mine.
+pub type JobFeed = watch::Receiver<Option<Arc<Job>>>;
+
+impl Job {
+    /// The job that pays `payout`.
+    ///
+    /// # Errors
+    /// [`CoinbaseError`].
+    pub fn new(
+        number: JobNumber,
+        template: Arc<Template>,
+        payout: &PayoutOutput,
+    ) -> Result<Self, CoinbaseError> {
+        let coinbase = Coinbase::build(&template, payout)?;
+        let network_target = Target::from_compact(template.bits);
+        Ok(Self { number, template, coinbase, network_target })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    //! A template like the ones a node gives, for the tests of this crate.
+
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, TxMerkleNode, TxOut};
+    use poolbox_accounting::Sats;
+    use poolbox_work_source::{CoinbaseTemplate, TemplateId};
+
+    use super::*;
+
+    /// Network target of the tests: unreachable, so that shares are never blocks by accident.
+    pub const HARD_BITS: u32 = 0x1703_4219;
+
+    pub fn template() -> Template {
+        Template {
+            id: TemplateId::fresh(),
+            version: 0x2000_0000,
+            prev_hash: BlockHash::from_byte_array([0x11; 32]),
+            bits: CompactTarget::from_consensus(HARD_BITS),
+            time: 1_700_000_000,
+            height: 840_000,
+            coinbase: CoinbaseTemplate {
+                tx_version: 2,
+                script_prefix: vec![0x03, 0x40, 0xd1, 0x0c],
+                sequence: 0xffff_fffe,
+                value: Sats::new(312_500_000),
+                outputs: vec![TxOut {
+                    value: Amount::ZERO,
+                    script_pubkey: ScriptBuf::from_bytes(
+                        [vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], vec![0x44; 32]].concat(),
+                    ),
+                }],
+                lock_time: 839_999,
+            },
+            merkle_path: [[0x22; 32], [0x33; 32]].map(TxMerkleNode::from_byte_array).to_vec(),
+        }
+    }
+
+    pub fn job(template: Template) -> Arc<Job> {
+        let payout = PayoutOutput(ScriptBuf::from_bytes(vec![0x51]));
+        Arc::new(Job::new(JobNumber::starting_at(1), Arc::new(template), &payout).unwrap())
+    }
+}

@@ -1,0 +1,8 @@
+//! Stratum V1: JSON lines over TCP, as cpuminer, AxeOS and their kin speak it.
+
+mod message;
+mod server;
+mod session;
+
+pub use server::{Limits, Server};
+pub use session::{Action, Now, Session, SessionSettings};

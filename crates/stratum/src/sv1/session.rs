@@ -1,0 +1,422 @@
+//! One miner's Sv1 connection as a pure state machine: a line, a job or the passing of time in,
+//! lines and shares out. No socket, no clock.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use bitcoin::BlockHash;
+use poolbox_accounting::{Difficulty, Identity, Network};
+use serde_json::{Value, json};
+
+use super::message::{self, ErrorCode, Line, hex_u32};
+use crate::coinbase::{EXTRANONCE1_BYTES, EXTRANONCE2_BYTES};
+use crate::job::Job;
+use crate::share::{Extranonce, RejectReason, Submission, VERSION_ROLLING_MASK};
+use crate::sink::{AcceptedShare, RejectedShare, WorkerSeen};
+use crate::vardiff::{Vardiff, VardiffLimits};
+
+/// Firmware waits 60 to 120 s for a line; a job goes out at least this often.
+const NOTIFY_EVERY_MS: u64 = 40_000;
+/// Jobs of the present block that shares are accepted for.
+const MAX_JOBS: usize = 128;
+/// Lines in a row that are not JSON-RPC before the client is taken for something else.
+const MAX_GARBAGE: u32 = 10;
+/// User names on one connection.
+const MAX_WORKERS: usize = 64;
+/// Longest user agent that is kept.
+const MAX_AGENT_CHARS: usize = 64;
+const MAX_DIFFICULTY_WISH: usize = 16;
+
+/// What every session of a server has in common.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// For addresses in user names.
+    pub network: Network,
+    /// Where a miner starts that says nothing about itself.
+    pub start: Difficulty,
+    /// Between what its difficulty moves.
+    pub limits: VardiffLimits,
+}
+
+/// The time of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a clock that only moves forward.
+    pub ms: u64,
+    /// Unix seconds.
+    pub unix: u32,
+}
+
+/// What the session wants done, in order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send this line (without its newline).
+    Send(String),
+    /// Keep this share, then call [`Session::kept`] with the request's id.
+    Keep {
+        /// Of the submit that is answered when the share is on disk.
+        id: Value,
+        /// The share.
+        share: Box<AcceptedShare>,
+    },
+    /// Count a refused share.
+    Rejected(RejectedShare),
+    /// Note a worker's state.
+    Worker(WorkerSeen),
+    /// End the connection, for this reason.
+    Close(&'static str),
+}
+
+#[derive(Debug)]
+struct SentJob {
+    job: Arc<Job>,
+    /// A share is judged and credited by this, whatever the difficulty became since.
+    difficulty: Difficulty,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<SessionSettings>,
+    extranonce1: [u8; EXTRANONCE1_BYTES],
+    user_agent: String,
+    subscribed: bool,
+    /// By user name as the miner writes it.
+    workers: BTreeMap<String, Identity>,
+    version_mask: u32,
+    vardiff: Vardiff,
+    /// The wish of `mining.suggest_difficulty`, so that repeats of it change nothing.
+    suggested: Option<Difficulty>,
+    told: Option<Difficulty>,
+    current: Option<Arc<Job>>,
+    sent: HashMap<String, SentJob>,
+    sent_order: VecDeque<String>,
+    resent: u8,
+    accepted: HashSet<BlockHash>,
+    notified_ms: u64,
+    notified_time: u32,
+    garbage: u32,
+    actions: Vec<Action>,
+}
+
+impl Session {
+    /// A connection that was just opened. `extranonce1` is unique among the open ones.
+    pub fn new(settings: Arc<SessionSettings>, extranonce1: [u8; EXTRANONCE1_BYTES], now: Now) -> Self {
+        let vardiff = Vardiff::new(settings.start, settings.limits, now.ms);
+        Self {
+            settings,
+            extranonce1,
+            user_agent: String::new(),
+            subscribed: false,
+            workers: BTreeMap::new(),
+            version_mask: 0,
+            vardiff,
+            suggested: None,
+            told: None,
+            current: None,
+            sent: HashMap::new(),
+            sent_order: VecDeque::new(),
+            resent: 0,
+            accepted: HashSet::new(),
+            notified_ms: now.ms,
+            notified_time: 0,
+            garbage: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Whether the miner subscribed and named itself.
+    pub fn ready(&self) -> bool {
+        self.subscribed && !self.workers.is_empty()
+    }
+
+    /// A line arrived.
+    pub fn on_line(&mut self, line: &str, now: Now) -> Vec<Action> {
+        match Line::parse(line) {
+            Line::Request { id, method, params } => {
+                self.garbage = 0;
+                self.on_request(&id, &method, &params, now);
+            }
+            Line::Response => self.garbage = 0,
+            Line::Garbage => {
+                self.garbage += 1;
+                if self.garbage >= MAX_GARBAGE {
+                    self.actions.push(Action::Close("it does not speak Stratum"));
+                } else {
+                    let sentence = "Not a JSON-RPC request; this port speaks Stratum V1";
+                    self.send(message::error(&Value::Null, ErrorCode::Other, sentence));
+                }
+            }
+        }
+        mem::take(&mut self.actions)
+    }
+
+    /// The newest job changed.
+    pub fn on_job(&mut self, job: Arc<Job>, now: Now) -> Vec<Action> {
+        self.current = Some(job);
+        self.notify(now);
+        mem::take(&mut self.actions)
+    }
+
+    /// Time passed; call about once a second.
+    pub fn on_tick(&mut self, now: Now) -> Vec<Action> {
+        if self.ready() && self.current.is_some() {
+            let changed = self.vardiff.on_tick(now.ms).is_some();
+            if changed || now.ms.saturating_sub(self.notified_ms) >= NOTIFY_EVERY_MS {
+                self.notify(now);
+            }
+            if changed {
+                self.report_workers(true);
+            }
+        }
+        mem::take(&mut self.actions)
+    }
+
+    /// The share of request `id` is on disk, or could not be kept (`hash` tells which it was).
+    pub fn kept(&mut self, id: &Value, hash: BlockHash, identity: &Identity, kept: bool) -> Vec<Action> {
+        if kept {
+            self.send(message::result(id, &json!(true)));
+        } else {
+            self.accepted.remove(&hash);
+            self.refuse(id, Some(identity.clone()), RejectReason::NotKept);
+        }
+        mem::take(&mut self.actions)
+    }
+
+    /// The connection ended.
+    pub fn on_close(&mut self) -> Vec<Action> {
+        self.report_workers(false);
+        mem::take(&mut self.actions)
+    }
+
+    fn on_request(&mut self, id: &Value, method: &str, params: &[Value], now: Now) {
+        match method {
+            "mining.submit" => self.submit(id, params, now),
+            "mining.configure" => self.configure(id, params),
+            "mining.subscribe" => self.subscribe(id, params, now),
+            "mining.authorize" => self.authorize(id, params, now),
+            "mining.suggest_difficulty" => self.suggest_difficulty(id, params, now),
+            "mining.extranonce.subscribe" => self.send(message::result(id, &json!(true))),
+            "mining.ping" => self.send(message::result(id, &json!("pong"))),
+            // AxeOS answers our own pings with a method of this name.
+            "pong" => {}
+            _ => {
+                let sentence = format!("Unknown method {}", method.chars().take(40).collect::<String>());
+                self.send(message::error(id, ErrorCode::Other, &sentence));
+            }
+        }
+    }
+
+    /// BIP 310. Extensions may come in any order; those unknown here are not answered.
+    fn configure(&mut self, id: &Value, params: &[Value]) {
+        let names = params.first().and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut answer = serde_json::Map::new();
+        for name in names.iter().filter_map(Value::as_str) {
+            match name {
+                "version-rolling" => {
+                    let wanted = params.get(1).and_then(|options| options.get("version-rolling.mask"));
+                    let wanted = wanted.and_then(hex_u32).unwrap_or(u32::MAX);
+                    self.version_mask = wanted & VERSION_ROLLING_MASK;
+                    answer.insert(name.into(), json!(true));
+                    answer.insert("version-rolling.mask".into(), json!(format!("{:08x}", self.version_mask)));
+                }
+                "subscribe-extranonce" => {
+                    answer.insert(name.into(), json!(true));
+                }
+                "minimum-difficulty" | "info" => {
+                    answer.insert(name.into(), json!(false));
+                }
+                _ => {}
+            }
+        }
+        self.send(message::result(id, &Value::Object(answer)));
+    }
+
+    fn subscribe(&mut self, id: &Value, params: &[Value], now: Now) {
+        if let Some(agent) = params.first().and_then(Value::as_str) {
+            self.user_agent = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
+        }
+        self.subscribed = true;
+        // cpuminer and NerdMiner take the first line for this answer, whatever it is.
+        self.send(message::subscribed(id, self.extranonce1));
+        self.begin(now);
+    }
+
+    fn authorize(&mut self, id: &Value, params: &[Value], now: Now) {
+        let Some(user) = params.first().and_then(Value::as_str) else {
+            return self.send(message::error(id, ErrorCode::Other, "mining.authorize needs a user name"));
+        };
+        let identity = match Identity::parse(user, self.settings.network) {
+            Ok(identity) => identity,
+            Err(error) => return self.send(message::error(id, ErrorCode::Unauthorized, &error.to_string())),
+        };
+        let first = self.workers.is_empty();
+        if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(user) {
+            let sentence = "Too many user names on one connection; open another";
+            return self.send(message::error(id, ErrorCode::Other, sentence));
+        }
+        self.workers.insert(user.to_owned(), identity);
+        self.send(message::result(id, &json!(true)));
+        if let Some(wish) = params.get(1).and_then(Value::as_str).and_then(password_difficulty)
+            && first
+        {
+            self.vardiff.restart(wish, now.ms);
+        }
+        if first {
+            self.begin(now);
+        }
+        self.report_workers(true);
+    }
+
+    fn suggest_difficulty(&mut self, id: &Value, params: &[Value], now: Now) {
+        let wish = params.first().and_then(|wish| wish.as_f64().or_else(|| wish.as_str()?.parse().ok()));
+        let Some(wish) = wish.and_then(Difficulty::at_most) else {
+            return self.send(message::error(
+                id,
+                ErrorCode::Other,
+                "mining.suggest_difficulty needs a positive number",
+            ));
+        };
+        self.send(message::result(id, &json!(true)));
+        // NerdMiner repeats its wish every 30 s; only a new one starts over.
+        if self.suggested.replace(wish) != Some(wish) {
+            self.vardiff.restart(wish, now.ms);
+            if self.told.is_some_and(|told| told != self.vardiff.difficulty()) {
+                self.notify(now);
+                self.report_workers(true);
+            }
+        }
+    }
+
+    /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
+    fn begin(&mut self, now: Now) {
+        if self.ready() {
+            self.notify(now);
+        }
+    }
+
+    fn notify(&mut self, now: Now) {
+        let Some(job) = self.current.clone().filter(|_| self.ready()) else { return };
+        let difficulty = self.vardiff.difficulty();
+        if self.told != Some(difficulty) {
+            self.told = Some(difficulty);
+            self.send(message::set_difficulty(difficulty));
+        }
+        let last = self.sent_order.back().and_then(|id| self.sent.get(id)).map(|sent| &sent.job);
+        let clean = last.is_none_or(|last| last.template.prev_hash != job.template.prev_hash);
+        let again = last.is_some_and(|last| last.number == job.number);
+        self.resent = if again { self.resent.wrapping_add(1) } else { 0 };
+        // Miners restart extranonce2 at every notify: a later ntime keeps their work new.
+        let fresh = now.unix.max(job.template.time);
+        let time = if again { fresh.max(self.notified_time.saturating_add(1)) } else { fresh };
+        if clean {
+            self.sent.clear();
+            self.sent_order.clear();
+            self.accepted.clear();
+        }
+        let id = format!("{:x}{:02x}", job.number, self.resent);
+        self.send(message::notify(&id, &job, time, clean));
+        self.notified_ms = now.ms;
+        self.notified_time = time;
+        if self.sent.insert(id.clone(), SentJob { job, difficulty }).is_none() {
+            self.sent_order.push_back(id);
+        }
+        if self.sent_order.len() > MAX_JOBS
+            && let Some(oldest) = self.sent_order.pop_front()
+        {
+            self.sent.remove(&oldest);
+        }
+    }
+
+    fn submit(&mut self, id: &Value, params: &[Value], now: Now) {
+        if !self.subscribed {
+            let sentence = "Send mining.subscribe before mining.submit";
+            return self.send(message::error(id, ErrorCode::NotSubscribed, sentence));
+        }
+        let user = params.first().and_then(Value::as_str);
+        let Some(identity) = user.and_then(|user| self.workers.get(user)).cloned() else {
+            return self.refuse(id, None, RejectReason::Unauthorized);
+        };
+        let Some(submission) = self.read_submission(params) else {
+            return self.refuse(id, Some(identity), RejectReason::Malformed);
+        };
+        let sent = params.get(1).and_then(Value::as_str).and_then(|job| self.sent.get(job));
+        let Some(SentJob { job, difficulty }) = sent else {
+            return self.refuse(id, Some(identity), RejectReason::Stale);
+        };
+        let (job, difficulty) = (job.clone(), *difficulty);
+        let solved = match submission.judge(&job, difficulty, self.version_mask, now.unix) {
+            Ok(solved) => solved,
+            Err(reason) => return self.refuse(id, Some(identity), reason),
+        };
+        if !self.accepted.insert(solved.hash) {
+            return self.refuse(id, Some(identity), RejectReason::Duplicate);
+        }
+        let share = AcceptedShare {
+            identity,
+            work: difficulty.work(),
+            solved,
+            job,
+            extranonce: submission.extranonce,
+        };
+        self.actions.push(Action::Keep { id: id.clone(), share: Box::new(share) });
+        if self.vardiff.on_share(difficulty, now.ms).is_some() {
+            self.notify(now);
+            self.report_workers(true);
+        }
+    }
+
+    /// user, job id, extranonce2, ntime, nonce and, from miners that roll it, version bits.
+    fn read_submission(&self, params: &[Value]) -> Option<Submission> {
+        let extranonce2 = params.get(2)?.as_str()?;
+        let mut miner = [0; EXTRANONCE2_BYTES];
+        hex::decode_to_slice(extranonce2, &mut miner).ok()?;
+        let version_bits = match params.get(5) {
+            None | Some(Value::Null) => None,
+            Some(bits) => Some(hex_u32(bits)?),
+        };
+        Some(Submission {
+            extranonce: Extranonce { server: self.extranonce1, miner },
+            time: hex_u32(params.get(3)?)?,
+            nonce: hex_u32(params.get(4)?)?,
+            version_bits,
+        })
+    }
+
+    fn refuse(&mut self, id: &Value, identity: Option<Identity>, reason: RejectReason) {
+        self.send(message::error(id, reason.into(), &reason.to_string()));
+        self.actions.push(Action::Rejected(RejectedShare { identity, reason }));
+    }
+
+    /// Health probes authorise too: only a miner that was given a job is a worker.
+    fn report_workers(&mut self, connected: bool) {
+        if !self.ready() {
+            return;
+        }
+        let difficulty = self.vardiff.difficulty();
+        let seen = |identity: &Identity| {
+            let (identity, user_agent) = (identity.clone(), self.user_agent.clone());
+            Action::Worker(WorkerSeen { identity, user_agent, difficulty, connected })
+        };
+        let seen: Vec<Action> = self.workers.values().map(seen).collect();
+        self.actions.extend(seen);
+    }
+
+    fn send(&mut self, line: String) {
+        self.actions.push(Action::Send(line));
+    }
+}
+
+/// A starting difficulty in the password: `d=` or `diff=` anywhere, separated by comma, semicolon or space.
+fn password_difficulty(password: &str) -> Option<Difficulty> {
+    let parts = password.split([',', ';', ' ']);
+    let wish =
+        parts.filter_map(|part| part.strip_prefix("d=").or_else(|| part.strip_prefix("diff="))).next()?;
+    let wish: String = wish.chars().take(MAX_DIFFICULTY_WISH).collect();
+    wish.parse().ok().and_then(Difficulty::at_most)
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

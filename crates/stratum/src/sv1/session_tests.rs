@@ -1,0 +1,321 @@
+//! Conversations as the firmwares hold them, and the rules that no miner may lose a share by.
+
+use super::*;
+use crate::job::fixture;
+
+const START: Now = Now { ms: 0, unix: 1_700_000_500 };
+
+fn at(seconds: u64) -> Now {
+    Now { ms: seconds * 1_000, unix: START.unix + seconds as u32 }
+}
+
+fn session() -> Session {
+    let limits = VardiffLimits { min: Difficulty::MIN, max: Difficulty::MAX };
+    let settings = SessionSettings { network: Network::Devnet, start: Difficulty::MIN, limits };
+    let mut session = Session::new(Arc::new(settings), [0xaa, 0xbb, 0xcc, 0xdd], START);
+    assert!(
+        session.on_job(fixture::job(fixture::template()), START).is_empty(),
+        "nothing before the handshake"
+    );
+    session
+}
+
+/// The lines a session sends for the lines a miner sends.
+fn say(session: &mut Session, now: Now, lines: &[&str]) -> Vec<Value> {
+    lines.iter().flat_map(|line| sent(&session.on_line(line, now))).collect()
+}
+
+fn sent(actions: &[Action]) -> Vec<Value> {
+    let line = |action: &Action| match action {
+        Action::Send(line) => Some(serde_json::from_str(line).unwrap()),
+        _ => None,
+    };
+    actions.iter().filter_map(line).collect()
+}
+
+fn methods(lines: &[Value]) -> Vec<String> {
+    let name = |line: &Value| {
+        line["method"].as_str().map_or_else(|| format!("answer {}", line["id"]), str::to_owned)
+    };
+    lines.iter().map(name).collect()
+}
+
+/// Subscribed and authorised; the id of the first job.
+fn mining() -> (Session, String) {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":1,"method":"mining.subscribe","params":["test"]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["garage.one","x"]}"#,
+        ],
+    );
+    let job = lines.last().unwrap()["params"][0].as_str().unwrap().to_owned();
+    (session, job)
+}
+
+fn submit(session: &mut Session, now: Now, job: &str, extranonce2: u64, nonce: u32) -> Vec<Action> {
+    let time = START.unix;
+    let line = format!(
+        r#"{{"id":4,"method":"mining.submit","params":["garage.one","{job}","{extranonce2:016x}","{time:08x}","{nonce:x}"]}}"#
+    );
+    session.on_line(&line, now)
+}
+
+/// The `count` first shares of the fixture's job for this connection at the easiest difficulty.
+fn shares(count: usize) -> Vec<u32> {
+    let job = fixture::job(fixture::template());
+    let extranonce = Extranonce { server: [0xaa, 0xbb, 0xcc, 0xdd], miner: [0; 8] };
+    let judge = |nonce| {
+        let share = Submission { extranonce, time: START.unix, nonce, version_bits: None };
+        share.judge(&job, Difficulty::MIN, 0, START.unix).is_ok()
+    };
+    (0..).filter(|&nonce| judge(nonce)).take(count).collect()
+}
+
+fn kept(actions: &[Action]) -> Option<&AcceptedShare> {
+    actions.iter().find_map(|action| match action {
+        Action::Keep { share, .. } => Some(&**share),
+        _ => None,
+    })
+}
+
+fn refusal(actions: &[Action]) -> Option<RejectReason> {
+    actions.iter().find_map(|action| match action {
+        Action::Rejected(share) => Some(share.reason),
+        _ => None,
+    })
+}
+
+#[test]
+fn axeos_configures_subscribes_and_authorises_without_waiting() {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":1,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"ffffffff"}]}"#,
+            r#"{"id":2,"method":"mining.subscribe","params":["bitaxe/BM1370/v2.9.0"]}"#,
+            r#"{"id":3,"method":"mining.authorize","params":["garage.bitaxe","x"]}"#,
+            r#"{"id":4,"method":"mining.suggest_difficulty","params":[1000]}"#,
+            r#"{"id":5,"method":"mining.extranonce.subscribe","params":[]}"#,
+        ],
+    );
+    assert_eq!(lines[0]["result"]["version-rolling.mask"], "1fffe000");
+    let expected = [
+        "answer 1",
+        "answer 2",
+        "answer 3",
+        "mining.set_difficulty",
+        "mining.notify",
+        "answer 4",
+        "mining.set_difficulty",
+        "mining.notify",
+        "answer 5",
+    ];
+    assert_eq!(methods(&lines), expected);
+    assert_eq!(lines[6]["params"][0], 512, "a whole power of two, rounded down");
+    let (first, second) = (&lines[4]["params"], &lines[7]["params"]);
+    assert_ne!(first[0], second[0]);
+    assert_ne!(first[7], second[7], "a new job id never means identical work");
+}
+
+#[test]
+fn older_axeos_and_nerdqaxe_subscribe_first_and_configure_later() {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":1,"method":"mining.subscribe","params":["NerdQAxe"]}"#,
+            r#"{"id":2,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"1fffe000"}]}"#,
+            r#"{"id":3,"method":"mining.authorize","params":["garage","x"]}"#,
+        ],
+    );
+    assert_eq!(methods(&lines)[..3], ["answer 1", "answer 2", "answer 3"]);
+    assert_eq!(methods(&lines)[3..], ["mining.set_difficulty", "mining.notify"]);
+}
+
+#[test]
+fn the_probe_of_axeos_sees_notify_in_the_first_line_and_makes_no_worker() {
+    let mut session = session();
+    let actions = session.on_line(r#"{"id":1,"method":"mining.subscribe","params":["bitaxe"]}"#, START);
+    let Action::Send(line) = &actions[0] else { panic!("{actions:?}") };
+    assert!(line.contains("mining.notify") && line.len() < 1023, "{line}");
+    assert!(session.on_close().is_empty());
+}
+
+#[test]
+fn cpuminer_and_nerdminer_get_the_subscribe_answer_as_their_first_line() {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id": 1, "method": "mining.subscribe", "params": ["cpuminer/2.5.1"]}"#,
+            r#"{"id": 2, "method": "mining.authorize", "params": ["garage", ""]}"#,
+        ],
+    );
+    assert_eq!(methods(&lines), ["answer 1", "answer 2", "mining.set_difficulty", "mining.notify"]);
+    assert_eq!(lines[0]["result"][1], "aabbccdd");
+    assert_eq!(lines[0]["result"][2], 8);
+}
+
+#[test]
+fn nerdminer_may_repeat_its_wish_for_ever() {
+    let (mut session, _) = mining();
+    let wish = r#"{"id":3,"method":"mining.suggest_difficulty","params":[0.00015]}"#;
+    for second in 0..5 {
+        assert_eq!(methods(&say(&mut session, at(second), &[wish])), ["answer 3"]);
+    }
+}
+
+#[test]
+fn unknown_methods_and_odd_ids_get_an_error_and_stay_connected() {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":"txn","method":"mining.get_transactions","params":["1"]}"#,
+            r#"{"id":null,"method":"mining.multi_version","params":[1]}"#,
+            r#"{"id":9,"result":"poolbox","error":null}"#,
+        ],
+    );
+    assert_eq!(lines[0]["id"], "txn");
+    assert!(lines.iter().all(|line| line["result"].is_null() && line["error"][0] == 20), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_web_browser_is_shown_the_door_and_a_stray_line_is_not_held_against_a_miner() {
+    let mut session = session();
+    for _ in 0..20 {
+        let actions = session.on_line("garbage", START);
+        assert!(matches!(actions[..], [Action::Send(_)]));
+        session.on_line(r#"{"id":1,"method":"mining.ping","params":[]}"#, START);
+    }
+    let last = (0..MAX_GARBAGE).map(|_| session.on_line("GET / HTTP/1.1", START)).last().unwrap();
+    assert!(matches!(last[..], [Action::Close(_)]), "{last:?}");
+}
+
+#[test]
+fn a_wrong_address_is_refused_with_a_sentence() {
+    let mut session = session();
+    let line = r#"{"id":2,"method":"mining.authorize","params":["bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.rig","x"]}"#;
+    let lines = say(&mut session, START, &[line]);
+    assert!(lines[0]["error"][1].as_str().unwrap().contains("another network"), "{lines:?}");
+}
+
+#[test]
+fn a_password_may_carry_the_starting_difficulty() {
+    let mut session = session();
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":1,"method":"mining.subscribe","params":[]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["garage","x, d=300"]}"#,
+        ],
+    );
+    assert_eq!(lines[2]["params"][0], 256);
+}
+
+#[test]
+fn a_share_is_answered_only_when_it_is_kept_and_is_not_accepted_twice() {
+    let (mut session, job) = mining();
+    let nonce = shares(1)[0];
+    let actions = submit(&mut session, START, &job, 0, nonce);
+    assert!(sent(&actions).is_empty(), "no answer before it is on disk");
+    let share = kept(&actions).unwrap();
+    assert_eq!(share.work, Difficulty::MIN.work());
+    let (hash, identity) = (share.solved.hash, share.identity.clone());
+    assert_eq!(refusal(&submit(&mut session, START, &job, 0, nonce)), Some(RejectReason::Duplicate));
+    let answer = sent(&session.kept(&json!(4), hash, &identity, true));
+    assert_eq!((&answer[0]["id"], &answer[0]["result"]), (&json!(4), &json!(true)));
+}
+
+#[test]
+fn a_share_that_could_not_be_kept_may_be_sent_again() {
+    let (mut session, job) = mining();
+    let nonce = shares(1)[0];
+    let actions = submit(&mut session, START, &job, 0, nonce);
+    let share = kept(&actions).unwrap();
+    let actions = session.kept(&json!(4), share.solved.hash, &share.identity, false);
+    assert_eq!(refusal(&actions), Some(RejectReason::NotKept));
+    assert!(kept(&submit(&mut session, START, &job, 0, nonce)).is_some());
+}
+
+#[test]
+fn a_job_keeps_the_difficulty_it_was_sent_with() {
+    let (mut session, job) = mining();
+    let nonce = shares(1)[0];
+    let wish = r#"{"id":3,"method":"mining.suggest_difficulty","params":[1048576]}"#;
+    let lines = say(&mut session, at(1), &[wish]);
+    let harder = lines[2]["params"][0].as_str().unwrap().to_owned();
+    let share = submit(&mut session, at(1), &job, 0, nonce);
+    assert_eq!(kept(&share).map(|share| share.work), Some(Difficulty::MIN.work()));
+    assert_eq!(refusal(&submit(&mut session, at(1), &harder, 0, nonce)), Some(RejectReason::AboveTarget));
+}
+
+#[test]
+fn a_new_block_makes_jobs_stale_and_a_refreshed_template_does_not() {
+    let (mut session, job) = mining();
+    let nonce = shares(1)[0];
+    let payout = crate::PayoutOutput(bitcoin::ScriptBuf::from_bytes(vec![0x51]));
+    let job_of = |number, template| {
+        Arc::new(Job::new(crate::JobNumber::starting_at(number), Arc::new(template), &payout).unwrap())
+    };
+
+    let refreshed = sent(&session.on_job(job_of(2, fixture::template()), at(1)));
+    assert_eq!(refreshed[0]["params"][8], false);
+    assert!(kept(&submit(&mut session, at(1), &job, 0, nonce)).is_some());
+
+    let mut next = fixture::template();
+    next.prev_hash = bitcoin::hashes::Hash::from_byte_array([0x99; 32]);
+    let clean = sent(&session.on_job(job_of(3, next), at(2)));
+    assert_eq!(clean[0]["params"][8], true);
+    assert_eq!(refusal(&submit(&mut session, at(2), &job, 0, nonce)), Some(RejectReason::Stale));
+}
+
+#[test]
+fn a_quiet_chain_still_sends_a_job_before_any_firmware_gives_up() {
+    let (mut session, first) = mining();
+    let quiet: Vec<Value> = (1..=45).flat_map(|second| sent(&session.on_tick(at(second)))).collect();
+    let notify = quiet.iter().find(|line| line["method"] == "mining.notify").unwrap();
+    assert_ne!(notify["params"][0], first.as_str());
+    assert_eq!(notify["params"][8], false);
+}
+
+#[test]
+fn malformed_shares_are_refused_one_by_one() {
+    let (mut session, job) = mining();
+    let good = format!(r#"["garage.one","{job}","0000000000000000","65540000","1"]"#);
+    for (params, reason) in [
+        ("[]".to_owned(), RejectReason::Unauthorized),
+        (good.replace("garage.one", "stranger"), RejectReason::Unauthorized),
+        (good.replace("0000000000000000", "00"), RejectReason::Malformed),
+        (good.replace("65540000", "zz"), RejectReason::Malformed),
+        (good.replace("65540000", "1"), RejectReason::BadTime),
+        (good.replace(&job, "nope"), RejectReason::Stale),
+        (good.replace(r#""1"]"#, r#""1","20000000"]"#), RejectReason::BadVersion),
+    ] {
+        let line = format!(r#"{{"id":4,"method":"mining.submit","params":{params}}}"#);
+        assert_eq!(refusal(&session.on_line(&line, START)), Some(reason), "{line}");
+    }
+}
+
+proptest::proptest! {
+    /// Nothing a client writes can stop the server or make it forget to answer a call.
+    #[test]
+    fn any_line_is_survived(lines in proptest::collection::vec(".{0,200}", 1..8), params in ".{0,60}") {
+        let (mut session, _) = mining();
+        for line in &lines {
+            session.on_line(line, START);
+        }
+        let call = json!({"id": 7, "method": "mining.submit", "params": [params, params, params, params, params]});
+        let answer = sent(&session.on_line(&call.to_string(), START));
+        proptest::prop_assert!(answer.iter().any(|line| line["id"] == 7));
+    }
+}
