@@ -1,6 +1,7 @@
 //! The programs and libraries of the system that a build needs, and their installation where they are
 //! missing: with apt-get on Debian and Ubuntu, elsewhere by telling what to install.
 
+use std::io::IsTerminal;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,30 +98,24 @@ impl Package {
 
 /// Installs what is missing, after saying so. Without anything missing, nothing is run.
 pub fn install(needs: Needs) -> Result<()> {
-    if missing(needs).is_empty() {
+    let lacking = missing(needs);
+    if lacking.is_empty() {
         return Ok(());
     }
+    let root = root_for(&lacking)?;
     let _lock = cache::lock(&cache::folder()?.join("install.lock"), "another installation is under way")?;
-    let missing = missing(needs);
-    if missing.is_empty() {
+    // Whoever held the lock may have brought some of them.
+    let lacking = missing(needs);
+    if lacking.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
-    if on_path("apt-get").is_none() {
-        return Err(usage(format!(
-            "this machine lacks {}; install what Debian calls {} and run the command again.",
-            missing.iter().map(|package| package.shows.name()).collect::<Vec<_>>().join(", "),
-            names.join(" "),
-        )));
-    }
-    let root = become_root(&names)?;
     say("the build needs packages that this machine lacks; installing them with apt-get:");
-    for package in &missing {
+    for package in &lacking {
         say(&format!("  {:18} {}", package.name, package.why));
     }
     apt_get(&root, &["update"])?;
     let mut install = vec!["install", "-y", "--no-install-recommends"];
-    install.extend(&names);
+    install.extend(lacking.iter().map(|package| package.name));
     apt_get(&root, &install)
 }
 
@@ -136,8 +131,18 @@ impl Shows {
     }
 }
 
-/// The words before a command that make it run as root: none, or sudo.
-fn become_root(names: &[&str]) -> Result<Vec<&'static str>> {
+/// The words before apt-get that make it run as root: none, or sudo. Where there is no way to install,
+/// the error says what to install.
+fn root_for(lacking: &[&Package]) -> Result<Vec<&'static str>> {
+    let names: Vec<&str> = lacking.iter().map(|package| package.name).collect();
+    let names = names.join(" ");
+    if on_path("apt-get").is_none() {
+        let shown: Vec<&str> = lacking.iter().map(|package| package.shows.name()).collect();
+        return Err(usage(format!(
+            "this machine lacks {}; install what Debian calls {names} and run the command again.",
+            shown.join(", "),
+        )));
+    }
     let me = std::fs::metadata("/proc/self").context("cannot read /proc/self")?.uid();
     if me == 0 {
         return Ok(vec![]);
@@ -148,14 +153,13 @@ fn become_root(names: &[&str]) -> Result<Vec<&'static str>> {
         if asks_nothing.status().is_ok_and(|status| status.success()) {
             return Ok(vec!["sudo", "-n"]);
         }
-        if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        if std::io::stdin().is_terminal() {
             return Ok(vec!["sudo"]);
         }
     }
     Err(usage(format!(
         "packages are missing and only root may install them: run `apt-get install -y \
-         --no-install-recommends {}` as root, then the command again.",
-        names.join(" ")
+         --no-install-recommends {names}` as root, then the command again.",
     )))
 }
 
