@@ -113,3 +113,84 @@ fn outputs(message: &NewTemplateOwned) -> Result<Vec<TxOut>, AssemblyError> {
         .map_err(|error| AssemblyError::Outputs(error.to_string()))?;
     if bytes.is_empty() { Ok(outputs) } else { Err(AssemblyError::Outputs("bytes left over".into())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::consensus::serialize;
+    use bitcoin::{Amount, ScriptBuf, script};
+
+    use super::*;
+
+    fn announcement(template_id: u64, future_template: bool) -> NewTemplateOwned {
+        let output = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(vec![0x6a]) };
+        NewTemplateOwned {
+            template_id,
+            future_template,
+            version: 0x2000_0000,
+            coinbase_tx_version: 2,
+            coinbase_prefix: vec![0x51].try_into().unwrap(),
+            coinbase_tx_input_sequence: u32::MAX,
+            coinbase_tx_value_remaining: 50,
+            coinbase_tx_outputs_count: 1,
+            coinbase_tx_outputs: serialize(&output).try_into().unwrap(),
+            coinbase_tx_locktime: 0,
+            merkle_path: vec![[7; 32].into()].try_into().unwrap(),
+        }
+    }
+
+    fn tip(template_id: u64, hash: u8) -> SetNewPrevHashOwned {
+        SetNewPrevHashOwned {
+            template_id,
+            prev_hash: [hash; 32].into(),
+            header_timestamp: 1_700_000_000,
+            n_bits: 0x207f_ffff,
+            target: [0xff; 32].into(),
+        }
+    }
+
+    #[test]
+    fn a_template_is_complete_when_its_tip_has_come() {
+        let mut assembly = Assembly::default();
+        assert!(assembly.new_template(announcement(3, true)).unwrap().is_none());
+        assert!(assembly.new_template(announcement(4, true)).unwrap().is_none());
+        let first = assembly.set_new_prev_hash(&tip(4, 1)).unwrap();
+        assert_eq!((first.wire_id, first.template.height), (4, 1));
+        assert_eq!(first.template.prev_hash, BlockHash::from_byte_array([1; 32]));
+        assert_eq!(first.template.merkle_path, [TxMerkleNode::from_byte_array([7; 32])]);
+        assert_eq!(first.template.coinbase.outputs.len(), 1);
+
+        let better = assembly.new_template(announcement(5, false)).unwrap().unwrap();
+        assert_eq!(better.template.prev_hash, first.template.prev_hash);
+        assert_ne!(better.template.id, first.template.id);
+        // What was announced for an earlier tip is gone.
+        assert_eq!(assembly.set_new_prev_hash(&tip(3, 2)).unwrap_err(), AssemblyError::NoTemplate(3));
+    }
+
+    #[test]
+    fn what_makes_no_template_is_refused() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.new_template(announcement(1, false)).unwrap_err(), AssemblyError::NoTip(1));
+
+        let spoiled: [fn(&mut NewTemplateOwned); 4] = [
+            |message| message.coinbase_prefix = vec![].try_into().unwrap(),
+            |message| message.coinbase_prefix = vec![0x03, 0x01].try_into().unwrap(),
+            |message| message.coinbase_tx_outputs_count = 2,
+            |message| message.coinbase_tx_outputs_count = 0,
+        ];
+        for spoil in spoiled {
+            let mut message = announcement(1, true);
+            spoil(&mut message);
+            assembly.new_template(message).unwrap();
+            let error = assembly.set_new_prev_hash(&tip(1, 1)).unwrap_err();
+            assert!(matches!(error, AssemblyError::Height | AssemblyError::Outputs(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn heights_are_read_as_bip_34_writes_them() {
+        for expected in [1, 16, 17, 127, 128, 255, 256, 32_767, 32_768, 840_000, 8_388_608] {
+            let prefix = script::Builder::new().push_int(i64::from(expected)).into_script();
+            assert_eq!(height(prefix.as_bytes()), Ok(expected));
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub enum Outage {
     #[error("nobody listens at {}: the bitcoin-node that made this socket has ended; start it again", .0.display())]
     NobodyListens(PathBuf),
     /// The node ended, or ended the connection.
-    #[error("the node closed the connection")]
+    #[error("the node closed the connection; mining goes on as soon as it is back")]
     Closed,
     /// A file that is no socket.
     #[error(

@@ -170,3 +170,32 @@ fn constraints(config: &CoreIpcConfig) -> Message {
         coinbase_output_max_additional_sigops: config.payouts_sigops,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, ScriptBuf, TxOut, WitnessCommitment};
+    use poolbox_accounting::Sats;
+
+    use super::*;
+    use crate::template::CoinbaseTemplate;
+
+    #[test]
+    fn the_fixed_size_has_room_for_all_of_a_block_but_payouts_and_transactions() {
+        let commitment = WitnessCommitment::all_zeros();
+        let script = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], commitment.as_byte_array().as_slice()].concat();
+        let coinbase = CoinbaseTemplate {
+            tx_version: 2,
+            script_prefix: vec![0; 100],
+            sequence: u32::MAX,
+            value: Sats::ZERO,
+            outputs: vec![TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(script) }],
+            lock_time: 0,
+        };
+        let transaction = coinbase.transaction(&[], &[]);
+        assert_eq!(transaction.input[0].witness.len(), 1);
+        // Header, transaction count, two more bytes for the count of over 252 outputs.
+        let weight = transaction.weight().to_wu() + 4 * (80 + 5 + 2);
+        assert!(weight <= 4 * u64::from(FIXED_SIZE), "{weight} weight units");
+    }
+}
