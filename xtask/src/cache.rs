@@ -93,7 +93,8 @@ mod tests {
         let other = File::open(&path).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(held);
-        other.try_lock().unwrap();
+        // Waits, because a process that another test is just starting may hold it for a moment.
+        other.lock().unwrap();
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

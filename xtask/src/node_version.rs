@@ -7,10 +7,6 @@ use std::process::{Command, Stdio};
 /// The first release whose mining interface Poolbox speaks.
 const OLDEST_MAJOR: u32 = 31;
 
-/// What a usable node calls itself, as in `31.99.0-unk`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NodeVersion(String);
-
 /// Why a program is not a usable node; completes the sentence "PATH …".
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -22,12 +18,8 @@ pub enum Unusable {
     TooOld(String),
     /// Another program of Bitcoin Core, without interprocess communication.
     Other(String),
-}
-
-impl fmt::Display for NodeVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+    /// A node whose `bitcoin-cli`, which the tests call, lies elsewhere.
+    WithoutCli,
 }
 
 impl fmt::Display for Unusable {
@@ -39,13 +31,13 @@ impl fmt::Display for Unusable {
                 write!(f, "is Bitcoin Core {version}, and Poolbox needs {OLDEST_MAJOR} or later")
             }
             Self::Other(name) => write!(f, "is {name}, which lacks the interface that bitcoin-node has"),
+            Self::WithoutCli => f.write_str("has no bitcoin-cli beside it"),
         }
     }
 }
 
-/// Runs `program --version` and judges the answer.
-pub fn ask(program: &Path) -> Result<NodeVersion, Unusable> {
-    // What a node prints about itself is not to depend on where its data would be.
+/// Runs `program --version` and judges the answer, and whether what belongs to it is there.
+pub fn ask(program: &Path) -> Result<(), Unusable> {
     let answer = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
@@ -55,17 +47,15 @@ pub fn ask(program: &Path) -> Result<NodeVersion, Unusable> {
     if !answer.status.success() && said.trim().is_empty() {
         let complaint = String::from_utf8_lossy(&answer.stderr);
         let why = complaint.lines().next().unwrap_or_default();
-        return Err(Unusable::DoesNotRun(format!(
-            "{}{}{why}",
-            answer.status,
-            if why.is_empty() { "" } else { ": " }
-        )));
+        let colon = if why.is_empty() { "" } else { ": " };
+        return Err(Unusable::DoesNotRun(format!("{}{colon}{why}", answer.status)));
     }
-    parse(&said)
+    parse(&said)?;
+    if program.with_file_name("bitcoin-cli").is_file() { Ok(()) } else { Err(Unusable::WithoutCli) }
 }
 
 /// Reads the first line of a version notice: `Bitcoin Core daemon version v31.0.0 bitcoin-node`.
-fn parse(said: &str) -> Result<NodeVersion, Unusable> {
+fn parse(said: &str) -> Result<(), Unusable> {
     let line = said.lines().next().unwrap_or_default();
     let mut words =
         line.strip_prefix("Bitcoin Core daemon version v").ok_or(Unusable::NoCoreNode)?.split_whitespace();
@@ -76,7 +66,7 @@ fn parse(said: &str) -> Result<NodeVersion, Unusable> {
         return Err(Unusable::TooOld(version.into()));
     }
     match words.next() {
-        Some("bitcoin-node") => Ok(NodeVersion(version.into())),
+        Some("bitcoin-node") => Ok(()),
         other => Err(Unusable::Other(other.unwrap_or("bitcoind").into())),
     }
 }
@@ -89,7 +79,7 @@ mod tests {
     fn a_multiprocess_node_from_31_on_is_usable() {
         for version in ["31.0.0", "31.99.0-unk", "32.1.0rc1", "100.0.0"] {
             let said = format!("Bitcoin Core daemon version v{version} bitcoin-node\nCopyright (C) 2009\n");
-            assert_eq!(parse(&said), Ok(NodeVersion(version.into())));
+            assert_eq!(parse(&said), Ok(()));
         }
     }
 
@@ -113,6 +103,22 @@ mod tests {
             assert_eq!(parse(said), Err(Unusable::NoCoreNode), "{said}");
         }
         assert_eq!(parse("Bitcoin Core daemon version vnext bitcoin-node"), Err(Unusable::NoCoreNode));
+    }
+
+    #[test]
+    fn a_node_needs_its_bitcoin_cli_beside_it() {
+        let folder = std::env::temp_dir().join(format!("xtask-cli-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let node = folder.join("bitcoin-node");
+        // Written by another process: a file that this one has open for writing cannot be run, and a test
+        // beside this one may just be starting a process that inherits it.
+        let version = "#!/bin/sh\necho Bitcoin Core daemon version v31.0.0 bitcoin-node";
+        let write = ["-c", "echo \"$1\" > \"$0\" && chmod +x \"$0\""];
+        assert!(Command::new("sh").args(write).arg(&node).arg(version).status().unwrap().success());
+        assert_eq!(ask(&node), Err(Unusable::WithoutCli));
+        std::fs::write(folder.join("bitcoin-cli"), "").unwrap();
+        assert_eq!(ask(&node), Ok(()));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -40,7 +40,7 @@ enum Shows {
 }
 
 /// All of them. The node needs every one but protoc; the crates need the ones marked so.
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 8] = [
     Package { name: "g++", shows: Shows::Program("c++"), why: "compiles bitcoin-node", crates: false },
     Package {
         name: "cmake",
@@ -52,6 +52,12 @@ const PACKAGES: [Package; 7] = [
         name: "ninja-build",
         shows: Shows::Program("ninja"),
         why: "runs the node's build",
+        crates: false,
+    },
+    Package {
+        name: "pkg-config",
+        shows: Shows::Program("pkg-config"),
+        why: "finds the libraries for the node's build",
         crates: false,
     },
     Package {
