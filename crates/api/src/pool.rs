@@ -38,8 +38,8 @@ pub struct Source {
     pub connected: bool,
     /// Height of the block being worked on; none before the first template.
     pub height: Option<u32>,
-    /// When the current template arrived, Unix seconds.
-    pub template_at: Option<u64>,
+    /// Header time of the current template, Unix seconds.
+    pub template_time: Option<u32>,
     /// What the coinbase of the current job pays, in sats.
     pub reward_sat: Option<u64>,
 }
@@ -55,6 +55,8 @@ pub struct Journal {
     pub queued_through: ShareSeq,
     /// How long the latest group commit took, in microseconds.
     pub commit_us: u64,
+    /// Whether the latest write failed: shares are refused until the disk takes them again.
+    pub failing: bool,
 }
 
 /// One named connection, counted since the pool started.

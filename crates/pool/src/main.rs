@@ -1,2 +1,28 @@
-//! In the making.
-fn main() {}
+//! `poolbox-pool`: miners, jobs, shares, journal. Wires the rooms together and keeps no rules.
+
+mod books;
+mod jobs;
+mod local;
+mod payout;
+mod pool;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The mining pool of a Poolbox.
+#[derive(Debug, Parser)]
+#[command(name = "poolbox-pool", version)]
+struct Arguments {
+    /// Settings file (TOML).
+    #[arg(long, value_name = "FILE", default_value = "/etc/poolbox/pool.toml")]
+    config: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    poolbox_service::exit("poolbox-pool", pool::run(&arguments.config).await)
+}

@@ -14,5 +14,5 @@ mod vardiff;
 pub use coinbase::{Coinbase, CoinbaseError, EXTRANONCE1_BYTES, EXTRANONCE2_BYTES, POOL_TAG, PayoutOutput};
 pub use job::{Job, JobFeed, JobNumber};
 pub use share::{Extranonce, RejectReason, Solved, Submission, VERSION_ROLLING_MASK};
-pub use sink::{AcceptedShare, RejectedShare, ShareSink, SinkError, WorkerSeen};
+pub use sink::{AcceptedShare, RejectedShare, ShareSink, SinkError, WorkerChange, WorkerSeen};
 pub use vardiff::{Vardiff, VardiffLimits};

@@ -32,7 +32,18 @@ pub struct RejectedShare {
     pub reason: RejectReason,
 }
 
-/// A worker that was authorised, or whose connection ended or changed.
+/// What happened to a worker's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerChange {
+    /// It was given its first job.
+    Joined,
+    /// Its difficulty changed.
+    Retargeted,
+    /// It ended.
+    Left,
+}
+
+/// News of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerSeen {
     /// Who.
@@ -41,8 +52,8 @@ pub struct WorkerSeen {
     pub user_agent: String,
     /// What it works at now.
     pub difficulty: Difficulty,
-    /// Whether it is still there.
-    pub connected: bool,
+    /// What happened.
+    pub change: WorkerChange,
 }
 
 /// The share could not be kept; the miner is told that it does not count.
@@ -56,6 +67,6 @@ pub trait ShareSink: Send + Sync + 'static {
     fn accept(&self, share: AcceptedShare) -> impl Future<Output = Result<ShareSeq, SinkError>> + Send;
     /// Counts a refused share.
     fn reject(&self, share: RejectedShare);
-    /// Notes a worker's state.
+    /// Notes news of a worker.
     fn worker(&self, seen: WorkerSeen);
 }

@@ -13,7 +13,7 @@ use super::message::{self, ErrorCode, Line, hex_u32};
 use crate::coinbase::{EXTRANONCE1_BYTES, EXTRANONCE2_BYTES};
 use crate::job::Job;
 use crate::share::{Extranonce, RejectReason, Submission, VERSION_ROLLING_MASK};
-use crate::sink::{AcceptedShare, RejectedShare, WorkerSeen};
+use crate::sink::{AcceptedShare, RejectedShare, WorkerChange, WorkerSeen};
 use crate::vardiff::{Vardiff, VardiffLimits};
 
 /// Firmware waits 60 to 120 s for a line; a job goes out at least this often.
@@ -82,6 +82,8 @@ pub struct Session {
     extranonce1: [u8; EXTRANONCE1_BYTES],
     user_agent: String,
     subscribed: bool,
+    /// Given a first job.
+    joined: bool,
     /// By user name as the miner writes it.
     workers: BTreeMap<String, Identity>,
     version_mask: u32,
@@ -109,6 +111,7 @@ impl Session {
             extranonce1,
             user_agent: String::new(),
             subscribed: false,
+            joined: false,
             workers: BTreeMap::new(),
             version_mask: 0,
             vardiff,
@@ -155,7 +158,7 @@ impl Session {
     /// The newest job changed.
     pub fn on_job(&mut self, job: Arc<Job>, now: Now) -> Vec<Action> {
         self.current = Some(job);
-        self.notify(now);
+        self.begin(now);
         mem::take(&mut self.actions)
     }
 
@@ -167,7 +170,7 @@ impl Session {
                 self.notify(now);
             }
             if changed {
-                self.report_workers(true);
+                self.report_workers(WorkerChange::Retargeted);
             }
         }
         mem::take(&mut self.actions)
@@ -186,7 +189,7 @@ impl Session {
 
     /// The connection ended.
     pub fn on_close(&mut self) -> Vec<Action> {
-        self.report_workers(false);
+        self.report_workers(WorkerChange::Left);
         mem::take(&mut self.actions)
     }
 
@@ -256,17 +259,19 @@ impl Session {
             let sentence = "Too many user names on one connection; open another";
             return self.send(message::error(id, ErrorCode::Other, sentence));
         }
-        self.workers.insert(user.to_owned(), identity);
+        let news = self.seen(&identity, WorkerChange::Joined);
+        let new = self.workers.insert(user.to_owned(), identity).is_none();
         self.send(message::result(id, &json!(true)));
         if let Some(wish) = params.get(1).and_then(Value::as_str).and_then(password_difficulty)
             && first
         {
             self.vardiff.restart(wish, now.ms);
         }
-        if first {
+        if self.joined && new {
+            self.actions.push(news);
+        } else if !self.joined {
             self.begin(now);
         }
-        self.report_workers(true);
     }
 
     fn suggest_difficulty(&mut self, id: &Value, params: &[Value], now: Now) {
@@ -284,15 +289,17 @@ impl Session {
             self.vardiff.restart(wish, now.ms);
             if self.told.is_some_and(|told| told != self.vardiff.difficulty()) {
                 self.notify(now);
-                self.report_workers(true);
+                self.report_workers(WorkerChange::Retargeted);
             }
         }
     }
 
     /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
     fn begin(&mut self, now: Now) {
-        if self.ready() {
-            self.notify(now);
+        self.notify(now);
+        if !self.joined && self.told.is_some() {
+            self.joined = true;
+            self.report_workers(WorkerChange::Joined);
         }
     }
 
@@ -363,7 +370,7 @@ impl Session {
         self.actions.push(Action::Keep { id: id.clone(), share: Box::new(share) });
         if self.vardiff.on_share(difficulty, now.ms).is_some() {
             self.notify(now);
-            self.report_workers(true);
+            self.report_workers(WorkerChange::Retargeted);
         }
     }
 
@@ -390,17 +397,17 @@ impl Session {
     }
 
     /// Health probes authorise too: only a miner that was given a job is a worker.
-    fn report_workers(&mut self, connected: bool) {
-        if !self.ready() {
-            return;
+    fn report_workers(&mut self, change: WorkerChange) {
+        if self.joined {
+            let seen: Vec<Action> =
+                self.workers.values().map(|identity| self.seen(identity, change)).collect();
+            self.actions.extend(seen);
         }
-        let difficulty = self.vardiff.difficulty();
-        let seen = |identity: &Identity| {
-            let (identity, user_agent) = (identity.clone(), self.user_agent.clone());
-            Action::Worker(WorkerSeen { identity, user_agent, difficulty, connected })
-        };
-        let seen: Vec<Action> = self.workers.values().map(seen).collect();
-        self.actions.extend(seen);
+    }
+
+    fn seen(&self, identity: &Identity, change: WorkerChange) -> Action {
+        let (identity, user_agent) = (identity.clone(), self.user_agent.clone());
+        Action::Worker(WorkerSeen { identity, user_agent, difficulty: self.vardiff.difficulty(), change })
     }
 
     fn send(&mut self, line: String) {
