@@ -46,7 +46,7 @@ pub struct Client {
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("it cannot be reached ({0}); is the pool running there?")]
+    #[error("it cannot be reached ({0}): check host and port, and that the pool runs")]
     Unreachable(io::Error),
     #[error(transparent)]
     Protocol(#[from] Sv1Error),
@@ -146,7 +146,7 @@ impl Client {
                 self.tally.rejected();
                 tracing::warn!(reason, "share rejected");
             }
-            Action::Show(message) => tracing::info!(message, "the pool says"),
+            Action::Show(message) => tracing::info!("the pool says: {message}"),
             Action::Reconnect => return Err(Ended::Asked),
         }
         Ok(())
