@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use lexopt::{Arg, ValueExt};
 
 use crate::failure::{bad_flag, usage};
-use crate::terminal::say;
 use crate::{setup, workspace};
 
 const HELP: &str = "\
@@ -48,10 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let ready = setup::everything()?;
     let binaries = ready.workspace.binaries();
-    if !binaries.join("poolbox-mint").exists() {
-        say("building Poolbox: 15 minutes or so on 2 cores the first time, seconds later on.");
-    }
-    workspace::build_binaries(&[])?;
+    ready.workspace.build_binaries(&[])?;
     let mut demo = Command::new(binaries.join("poolbox"));
     demo.arg("demo").args(arguments).arg("--bin-dir").arg(&binaries).arg("--node").arg(ready.node);
     workspace::without_cargo_run(&mut demo);

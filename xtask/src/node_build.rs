@@ -17,7 +17,7 @@ use crate::cache;
 use crate::failure::{check, run, shown};
 use crate::node_version;
 use crate::progress::{Steps, expected};
-use crate::terminal::{LiveLine, say, spoken};
+use crate::terminal::{self, LiveLine, say, spoken};
 use crate::workspace::CoreSource;
 
 /// Only what the box uses, optimised just enough: that makes the build short.
@@ -86,7 +86,7 @@ impl Recipe {
     }
 
     fn build_in(&self, under_way: &Path) -> Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = terminal::cores();
         let length = expected(cores);
         say(&format!(
             "building bitcoin-node {} once for this machine: about {} on {cores} cores.",
@@ -100,12 +100,12 @@ impl Recipe {
         say(&format!("the output of the build is in {}", log.path.display()));
 
         let start = Instant::now();
+        let mut line = LiveLine::new();
         let mut configure = Command::new("cmake");
         configure.arg("-S").arg(&self.source).arg("-B").arg(&tree).args(["-G", "Ninja"]).args(CMAKE_FLAGS);
-        log.record(configure, |_| ())?;
+        log.record(configure, |_| line.show("bitcoin-node: preparing the build"))?;
         let mut ninja = Command::new("ninja");
         ninja.arg("-C").arg(&tree).args(PROGRAMS).env("NINJA_STATUS", "[%f/%t] ");
-        let mut line = LiveLine::new();
         let mut steps = Steps::NONE;
         let ninja_start = Instant::now();
         log.record(ninja, |output| {

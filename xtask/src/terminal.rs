@@ -56,6 +56,11 @@ impl Drop for LiveLine {
     }
 }
 
+/// How many cores a build may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// A length of time as one says it: `40 s`, `7 min`, `1 h 20 min`.
 pub fn spoken(time: Duration) -> String {
     let seconds = time.as_secs();

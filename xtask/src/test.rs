@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::failure;
 use crate::setup::{self, Ready};
-use crate::workspace::{build_binaries, cargo};
+use crate::workspace::cargo;
 
 const HELP: &str = "\
 cargo xtask test [ARGUMENTS OF cargo test]
@@ -28,7 +28,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let ready = setup::everything()?;
     // With --tests cargo decides on features as it does for the tests, and builds each crate once.
-    build_binaries(&["--tests"])?;
+    ready.workspace.build_binaries(&["--tests"])?;
     failure::run(&mut cargo_test(&ready, &arguments))
 }
 

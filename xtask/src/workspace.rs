@@ -2,15 +2,20 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::failure::{self, run};
+use crate::terminal::{self, as_stderr, say};
 
 /// The crate that carries the source of Bitcoin Core.
 const CORE_SOURCE: &str = "libbitcoinkernel-sys";
+
+/// The time that one core needs to build everything anew.
+const FIRST_BUILD: Duration = Duration::from_secs(25 * 60);
 
 /// What `cargo metadata` tells about this checkout.
 pub struct Workspace {
@@ -32,7 +37,7 @@ impl Workspace {
     /// Asks cargo, which fetches what Cargo.lock names and is not there yet.
     pub fn load() -> Result<Self> {
         let mut command = cargo(["metadata", "--locked", "--format-version", "1"]);
-        let output = command.stderr(std::process::Stdio::inherit()).output().context("cannot start cargo")?;
+        let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
         failure::check(&command, output.status)?;
         let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
         Self::parse(&metadata).context("cargo metadata lacks a part")
@@ -54,12 +59,16 @@ impl Workspace {
     pub fn binaries(&self) -> PathBuf {
         self.target.join("debug")
     }
-}
 
-/// Builds every program of the workspace in the dev profile.
-pub fn build_binaries(more: &[&str]) -> Result<()> {
-    let mut command = cargo(["build", "--workspace", "--bins"]);
-    run(command.args(more).stdout(crate::terminal::as_stderr()?))
+    /// Builds every program of the workspace in the dev profile. cargo shows how far it is.
+    pub fn build_binaries(&self, more: &[&str]) -> Result<()> {
+        if !self.binaries().join("poolbox-mint").exists() {
+            let cores = terminal::cores();
+            let length = terminal::spoken(FIRST_BUILD.div_f64(cores as f64));
+            say(&format!("building Poolbox: about {length} on {cores} cores the first time."));
+        }
+        run(cargo(["build", "--workspace", "--bins"]).args(more).stdout(as_stderr()?))
+    }
 }
 
 /// cargo, as the user would call it.
