@@ -248,7 +248,8 @@ impl Session {
     fn job(&self, notify: Notify) -> Result<Job, String> {
         let Notify(id, previous, first, second, path, version, bits, time, _) = notify;
         let extranonce = self.extranonce.as_ref().ok_or("it came before the subscription")?;
-        let word = |name: &str, digits: &str| parse_word(digits).ok_or(format!("{name} is no 32-bit number"));
+        let word =
+            |name: &str, digits: &str| parse_word(digits).ok_or_else(|| format!("{name}: no 32-bit number"));
         let hash = |name: &str, digits: &str| -> Result<[u8; 32], String> {
             let mut hash = [0; 32];
             hex::decode_to_slice(digits, &mut hash).map_err(|error| format!("{name}: {error}"))?;
@@ -308,3 +309,7 @@ fn reason(error: &Value) -> String {
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect()
 }
+
+#[cfg(test)]
+#[path = "sv1_tests.rs"]
+mod tests;
