@@ -29,6 +29,24 @@ fn a_job_that_comes_before_the_authorization_is_hashed_after_it() {
 }
 
 #[test]
+fn late_shares_are_sent_until_the_pool_calls_their_job_stale() {
+    let mut session = subscribed();
+    session.receive(r#"{"id":3,"result":true,"error":null}"#).unwrap();
+    let actions = session.receive(&notify("1")).unwrap();
+    let [Action::Hash(job)] = &actions[..] else { panic!("{actions:?}") };
+    let late = Solution { job: Arc::clone(job), extranonce2: vec![0; 4], version: 0, nonce: 7 };
+    session.receive(&notify("2")).unwrap();
+    assert!(session.submit(&late).is_some());
+    session.receive(&notify("3").replace("false", "true")).unwrap();
+    assert_eq!(session.submit(&late), None);
+
+    // A job of the same name on the next connection is another job.
+    let mut next = subscribed();
+    next.receive(&notify("1")).unwrap();
+    assert_eq!(next.submit(&late), None);
+}
+
+#[test]
 fn a_job_before_the_subscription_cannot_be_used() {
     let error = open().receive(&notify("1")).unwrap_err().to_string();
     assert_eq!(error, "the pool sent a mining.notify that cannot be used: it came before the subscription");
