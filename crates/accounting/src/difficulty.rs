@@ -54,6 +54,12 @@ impl Difficulty {
         Some(Self::all().rev().find(fits).unwrap_or(Self::MIN))
     }
 
+    /// The hardest difficulty that every hash at or below `target` still meets: a share must never
+    /// be harder to find than a block. [`Self::MIN`] where even that is harder.
+    pub fn not_above(target: Target) -> Self {
+        Self::all().rev().find(|difficulty| difficulty.target() >= target).unwrap_or(Self::MIN)
+    }
+
     /// Twice as hard, or itself at the top.
     #[must_use]
     pub fn harder(self) -> Self {
@@ -142,6 +148,16 @@ mod tests {
         for nonsense in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
             assert_eq!(Difficulty::at_most(nonsense), None);
         }
+    }
+
+    #[test]
+    fn a_share_is_never_harder_than_a_block() {
+        assert_eq!(Difficulty::not_above(Target::MAX), Difficulty::ONE);
+        // Devnet's first blocks: difficulty 0.001127.
+        let devnet = Target::from_compact(bitcoin::CompactTarget::from_consensus(0x1e03_77ae));
+        assert_eq!(Difficulty::not_above(devnet).log2(), -10);
+        assert_eq!(Difficulty::not_above(Target::ZERO), Difficulty::MAX);
+        assert_eq!(Difficulty::not_above(Target::MAX_ATTAINABLE_REGTEST), Difficulty::MIN);
     }
 
     #[test]

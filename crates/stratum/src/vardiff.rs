@@ -50,6 +50,12 @@ impl Vardiff {
         self.difficulty
     }
 
+    /// Sets the hardest difficulty from now on.
+    pub fn set_max(&mut self, max: Difficulty) {
+        self.limits.max = max;
+        self.difficulty = self.limits.clamp(self.difficulty);
+    }
+
     /// Starts over at a difficulty that the miner asked for.
     pub fn restart(&mut self, wanted: Difficulty, now_ms: u64) {
         *self = Self::new(wanted, self.limits, now_ms);

@@ -1,6 +1,7 @@
 //! Stratum V1: JSON lines over TCP, as cpuminer, AxeOS and their kin speak it.
 
 mod message;
+mod sent;
 mod server;
 mod session;
 

@@ -1,7 +1,7 @@
 //! One miner's Sv1 connection as a pure state machine: a line, a job or the passing of time in,
 //! lines and shares out. No socket, no clock.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use poolbox_accounting::{Difficulty, Identity, Network};
 use serde_json::{Value, json};
 
 use super::message::{self, ErrorCode, Line, hex_u32};
+use super::sent::{SentJob, SentJobs};
 use crate::coinbase::{EXTRANONCE1_BYTES, EXTRANONCE2_BYTES};
 use crate::job::Job;
 use crate::share::{Extranonce, RejectReason, Submission, VERSION_ROLLING_MASK};
@@ -18,8 +19,6 @@ use crate::vardiff::{Vardiff, VardiffLimits};
 
 /// Firmware waits 60 to 120 s for a line; a job goes out at least this often.
 const NOTIFY_EVERY_MS: u64 = 40_000;
-/// Jobs of the present block that shares are accepted for.
-const MAX_JOBS: usize = 128;
 /// Lines in a row that are not JSON-RPC before the client is taken for something else.
 const MAX_GARBAGE: u32 = 10;
 /// User names on one connection.
@@ -68,13 +67,6 @@ pub enum Action {
     Close(&'static str),
 }
 
-#[derive(Debug)]
-struct SentJob {
-    job: Arc<Job>,
-    /// A share is judged and credited by this, whatever the difficulty became since.
-    difficulty: Difficulty,
-}
-
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Session {
@@ -92,10 +84,8 @@ pub struct Session {
     suggested: Option<Difficulty>,
     told: Option<Difficulty>,
     current: Option<Arc<Job>>,
-    sent: HashMap<String, SentJob>,
-    sent_order: VecDeque<String>,
+    sent: SentJobs,
     resent: u8,
-    accepted: HashSet<BlockHash>,
     notified_ms: u64,
     notified_time: u32,
     garbage: u32,
@@ -118,10 +108,8 @@ impl Session {
             suggested: None,
             told: None,
             current: None,
-            sent: HashMap::new(),
-            sent_order: VecDeque::new(),
+            sent: SentJobs::default(),
             resent: 0,
-            accepted: HashSet::new(),
             notified_ms: now.ms,
             notified_time: 0,
             garbage: 0,
@@ -181,7 +169,7 @@ impl Session {
         if kept {
             self.send(message::result(id, &json!(true)));
         } else {
-            self.accepted.remove(&hash);
+            self.sent.forget_share(hash);
             self.refuse(id, Some(identity.clone()), RejectReason::NotKept);
         }
         mem::take(&mut self.actions)
@@ -305,35 +293,28 @@ impl Session {
 
     fn notify(&mut self, now: Now) {
         let Some(job) = self.current.clone().filter(|_| self.ready()) else { return };
+        let hardest = self.settings.limits.max.min(Difficulty::not_above(job.network_target));
+        self.vardiff.set_max(hardest);
         let difficulty = self.vardiff.difficulty();
         if self.told != Some(difficulty) {
             self.told = Some(difficulty);
             self.send(message::set_difficulty(difficulty));
         }
-        let last = self.sent_order.back().and_then(|id| self.sent.get(id)).map(|sent| &sent.job);
-        let clean = last.is_none_or(|last| last.template.prev_hash != job.template.prev_hash);
-        let again = last.is_some_and(|last| last.number == job.number);
+        let last = self.sent.newest().map(|last| (last.number, last.template.prev_hash));
+        let clean = last.is_none_or(|(_, prev_hash)| prev_hash != job.template.prev_hash);
+        let again = last.is_some_and(|(number, _)| number == job.number);
         self.resent = if again { self.resent.wrapping_add(1) } else { 0 };
         // Miners restart extranonce2 at every notify: a later ntime keeps their work new.
         let fresh = now.unix.max(job.template.time);
         let time = if again { fresh.max(self.notified_time.saturating_add(1)) } else { fresh };
-        if clean {
-            self.sent.clear();
-            self.sent_order.clear();
-            self.accepted.clear();
-        }
         let id = format!("{:x}{:02x}", job.number, self.resent);
         self.send(message::notify(&id, &job, time, clean));
         self.notified_ms = now.ms;
         self.notified_time = time;
-        if self.sent.insert(id.clone(), SentJob { job, difficulty }).is_none() {
-            self.sent_order.push_back(id);
+        if clean {
+            self.sent.retire_all(now.ms);
         }
-        if self.sent_order.len() > MAX_JOBS
-            && let Some(oldest) = self.sent_order.pop_front()
-        {
-            self.sent.remove(&oldest);
-        }
+        self.sent.add(id, job, difficulty);
     }
 
     fn submit(&mut self, id: &Value, params: &[Value], now: Now) {
@@ -348,18 +329,19 @@ impl Session {
         let Some(submission) = self.read_submission(params) else {
             return self.refuse(id, Some(identity), RejectReason::Malformed);
         };
-        let sent = params.get(1).and_then(Value::as_str).and_then(|job| self.sent.get(job));
-        let Some(SentJob { job, difficulty }) = sent else {
+        let sent = params.get(1).and_then(Value::as_str).and_then(|job| self.sent.get(job, now.ms));
+        let Some(SentJob { job, difficulty, late }) = sent else {
             return self.refuse(id, Some(identity), RejectReason::Stale);
         };
-        let (job, difficulty) = (job.clone(), *difficulty);
-        let solved = match submission.judge(&job, difficulty, self.version_mask, now.unix) {
+        let mut solved = match submission.judge(&job, difficulty, self.version_mask, now.unix) {
             Ok(solved) => solved,
             Err(reason) => return self.refuse(id, Some(identity), reason),
         };
-        if !self.accepted.insert(solved.hash) {
+        if !self.sent.note_share(&job, solved.hash) {
             return self.refuse(id, Some(identity), RejectReason::Duplicate);
         }
+        // On a tip that is past it is work, but no block any more.
+        solved.block &= !late;
         let share = AcceptedShare {
             identity,
             work: difficulty.work(),

@@ -262,7 +262,7 @@ fn a_job_keeps_the_difficulty_it_was_sent_with() {
 #[test]
 fn a_new_block_makes_jobs_stale_and_a_refreshed_template_does_not() {
     let (mut session, job) = mining();
-    let nonce = shares(1)[0];
+    let nonces = shares(3);
     let payout = crate::PayoutOutput(bitcoin::ScriptBuf::from_bytes(vec![0x51]));
     let job_of = |number, template| {
         Arc::new(Job::new(crate::JobNumber::starting_at(number), Arc::new(template), &payout).unwrap())
@@ -270,13 +270,44 @@ fn a_new_block_makes_jobs_stale_and_a_refreshed_template_does_not() {
 
     let refreshed = sent(&session.on_job(job_of(2, fixture::template()), at(1)));
     assert_eq!(refreshed[0]["params"][8], false);
-    assert!(kept(&submit(&mut session, at(1), &job, 0, nonce)).is_some());
+    assert!(kept(&submit(&mut session, at(1), &job, 0, nonces[0])).is_some());
 
     let mut next = fixture::template();
     next.prev_hash = bitcoin::hashes::Hash::from_byte_array([0x99; 32]);
     let clean = sent(&session.on_job(job_of(3, next), at(2)));
     assert_eq!(clean[0]["params"][8], true);
-    assert_eq!(refusal(&submit(&mut session, at(2), &job, 0, nonce)), Some(RejectReason::Stale));
+    let late = submit(&mut session, at(3), &job, 0, nonces[1]);
+    assert!(kept(&late).is_some_and(|share| !share.solved.block), "found before the miner could know");
+    assert_eq!(refusal(&submit(&mut session, at(3), &job, 0, nonces[0])), Some(RejectReason::Duplicate));
+    assert_eq!(refusal(&submit(&mut session, at(4), &job, 0, nonces[2])), Some(RejectReason::Stale));
+}
+
+#[test]
+fn the_same_header_is_one_share_whatever_job_id_it_is_sent_under() {
+    let (mut session, first) = mining();
+    let nonce = shares(1)[0];
+    let again: Vec<Value> = (1..=45).flat_map(|second| sent(&session.on_tick(at(second)))).collect();
+    let second = again.iter().find(|line| line["method"] == "mining.notify").unwrap()["params"][0].clone();
+    assert!(kept(&submit(&mut session, at(46), &first, 0, nonce)).is_some());
+    let repeat = submit(&mut session, at(46), second.as_str().unwrap(), 0, nonce);
+    assert_eq!(refusal(&repeat), Some(RejectReason::Duplicate));
+}
+
+#[test]
+fn a_share_is_never_asked_to_be_harder_than_a_block() {
+    let mut session = session();
+    let mut template = fixture::template();
+    template.bits = bitcoin::CompactTarget::from_consensus(0x1e03_77ae);
+    session.on_job(fixture::job(template), START);
+    let lines = say(
+        &mut session,
+        START,
+        &[
+            r#"{"id":1,"method":"mining.subscribe","params":[]}"#,
+            r#"{"id":2,"method":"mining.authorize","params":["garage","d=1000000"]}"#,
+        ],
+    );
+    assert_eq!(lines[2]["params"][0].to_string(), "0.0009765625");
 }
 
 #[test]
