@@ -1,0 +1,488 @@
+//! The one task that writes: it follows the chain and the quote queue, moves the epochs, grows and
+//! pays quotes. Whatever one step brings is written in one database transaction together with the
+//! position it was read at, so that ending the process at any moment loses and doubles nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use cdk::mint::{Mint, MintQuote};
+use cdk_common::database::DynMintTransaction;
+use poolbox_accounting::{EpochEvent, EpochId, EpochRules, EpochState, FeePpm, Network, Owner, Work};
+use poolbox_journal::{QueueEntry, QueueReader, QueueSeq, QuoteMessage};
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::invariants::{self, Breach, CheckError};
+use crate::keys::Keys;
+use crate::ledger::{self, Credit, Place, Progress, Settled};
+use crate::quotes;
+use crate::treasury::Treasury;
+use crate::units::open_unit;
+use crate::watcher::Watcher;
+
+/// Most queue entries in one transaction.
+const BATCH: usize = 500;
+/// Pause when there is nothing to do.
+const IDLE: Duration = Duration::from_millis(250);
+/// Pause after an error.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How often the invariants are checked without a reason.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+
+/// Everything the task needs.
+pub struct Crediting {
+    /// cdk's mint.
+    pub mint: Arc<Mint>,
+    /// Names and locks quotes.
+    pub keys: Keys,
+    /// Sees rewards become spendable.
+    pub treasury: Arc<Treasury>,
+    /// Where progress is shown.
+    pub health: Arc<Health>,
+    /// Reads the chain.
+    pub watcher: Watcher,
+    /// The pool's journal.
+    pub journal: PathBuf,
+    /// Of the journal and the node.
+    pub network: Network,
+    /// The pool's fee.
+    pub fee: FeePpm,
+    /// When epochs close, become final and settle.
+    pub rules: EpochRules,
+}
+
+/// The task while it runs.
+struct Writer {
+    parts: Crediting,
+    progress: Progress,
+    reader: Option<QueueReader>,
+    /// Since when the node has answered without a break.
+    connected_since: Option<u64>,
+    checked: Instant,
+    /// The last complaint, so that a lasting one is logged once.
+    complaint: Option<String>,
+}
+
+/// What one step brings.
+struct Step {
+    progress: Progress,
+    events: Vec<EpochEvent>,
+    credits: BTreeMap<(EpochId, Owner), Work>,
+}
+
+impl Crediting {
+    /// Runs until `stop`, or until the mint halts.
+    pub async fn run(self, mut progress: Progress, stop: CancellationToken) {
+        progress.epochs.set_rules(self.rules);
+        let mut writer = Writer {
+            parts: self,
+            progress,
+            reader: None,
+            connected_since: None,
+            checked: Instant::now(),
+            complaint: None,
+        };
+        while !stop.is_cancelled() && writer.parts.health.halted().is_none() {
+            let pause = writer.turn().await;
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// One round: chain, settlement, queue. Returns how long to pause.
+    async fn turn(&mut self) -> Duration {
+        match self.steps().await {
+            Ok(more) => {
+                self.complaint = None;
+                if more { Duration::ZERO } else { IDLE }
+            }
+            Err(error) => {
+                if let Some(breach) = error.chain().find_map(|cause| cause.downcast_ref::<Breach>()) {
+                    self.parts.health.halt(&breach.to_string());
+                }
+                self.complain(&error);
+                // Whether a failed commit took effect is only known to the database.
+                if let Err(error) = self.reload().await {
+                    tracing::error!(error = format!("{error:#}"), "the mint's books cannot be read");
+                }
+                AFTER_ERROR
+            }
+        }
+    }
+
+    async fn steps(&mut self) -> anyhow::Result<bool> {
+        let at_tip = self.follow_chain().await?;
+        let settled = self.settle().await?;
+        let more = self.read_queue(at_tip).await?;
+        if self.checked.elapsed() > CHECK_EVERY {
+            self.check_invariants().await?;
+        }
+        self.show();
+        // A node that does not answer is not asked without pause.
+        Ok(settled || more || (!at_tip && self.connected_since.is_some()))
+    }
+
+    /// Steps towards the tip; true when it is reached. A node that does not answer is no error:
+    /// crediting goes on without it.
+    async fn follow_chain(&mut self) -> anyhow::Result<bool> {
+        let mut progress = self.progress.clone();
+        let mut events = Vec::new();
+        let answer = self.parts.watcher.follow(&mut progress, &mut events, unix_time()).await;
+        if progress != self.progress {
+            self.commit(Step { progress, events, credits: BTreeMap::new() }).await?;
+        }
+        match answer {
+            Ok(at_tip) => {
+                if self.connected_since.is_none() {
+                    self.connected_since = Some(unix_time());
+                    tracing::info!(height = self.progress.epochs.tip(), "following the node's chain");
+                    self.parts.treasury.refresh_login().await?;
+                }
+                Ok(at_tip)
+            }
+            Err(error) => {
+                if self.connected_since.take().is_some() || self.complaint.is_none() {
+                    self.complain(&error.context("the chain is not followed"));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Books epochs whose rewards the chain and the treasury both call spendable.
+    async fn settle(&mut self) -> anyhow::Result<bool> {
+        let mature = |epoch: &&poolbox_accounting::Epoch| epoch.state() == EpochState::Settled;
+        let payouts: Vec<_> = self
+            .progress
+            .epochs
+            .live()
+            .iter()
+            .filter(mature)
+            .flat_map(|epoch| epoch.payouts.clone())
+            .collect();
+        let any = self.progress.epochs.live().iter().any(|epoch| mature(&epoch));
+        if !any || !self.parts.treasury.holds(&payouts, self.parts.rules.maturity_confirmations).await? {
+            return Ok(false);
+        }
+        let mut progress = self.progress.clone();
+        let settled: Vec<Settled> = progress
+            .epochs
+            .take_settled()
+            .into_iter()
+            .map(|epoch| Settled { rate: epoch.rate(self.parts.fee).ok(), epoch })
+            .collect();
+        let mut tx = self.parts.mint.localstore().begin_transaction().await?;
+        for record in &settled {
+            ledger::write(&mut tx, &Place::settled(record.epoch.id), record).await?;
+        }
+        ledger::write(&mut tx, &Place::progress(), &progress).await?;
+        tx.commit().await?;
+        self.progress = progress;
+        for Settled { epoch, rate } in &settled {
+            let payable = rate.map_or(0, |rate| rate.payable().get());
+            tracing::info!(
+                epoch = %epoch.id,
+                reward_sat = epoch.reward().get(),
+                payable_sat = payable,
+                work_ehash = epoch.work.ehash(),
+                "epoch settled: its ehash redeems for sats"
+            );
+        }
+        Ok(true)
+    }
+
+    /// Takes one batch of queue entries into effect; true when there may be more.
+    async fn read_queue(&mut self, at_tip: bool) -> anyhow::Result<bool> {
+        let entries = self.next_entries().await?;
+        let mut step = Step { progress: self.progress.clone(), events: Vec::new(), credits: BTreeMap::new() };
+        let total = entries.len();
+        let mut taken = 0;
+        for entry in entries {
+            if !self.take(entry, at_tip, &mut step)? {
+                break;
+            }
+            taken += 1;
+        }
+        if taken > 0 {
+            self.commit(step).await?;
+        }
+        let waiting = (total - taken) as u64;
+        self.parts.health.update(|condition| condition.waiting = waiting);
+        Ok(taken > 0 && total == BATCH)
+    }
+
+    /// Applies one entry to `step`; false when it has to wait for the chain.
+    fn take(&self, entry: QueueEntry, at_tip: bool, step: &mut Step) -> anyhow::Result<bool> {
+        let progress = &mut step.progress;
+        match entry.message {
+            QuoteMessage::Create { owner, work, through } => {
+                let (epoch, events) = progress.epochs.credit(through, work, entry.at)?;
+                step.events.extend(events);
+                let credit = step.credits.entry((epoch, owner)).or_default();
+                *credit = credit.checked_add(work).context("more work than can be counted")?;
+                progress.credited =
+                    progress.credited.checked_add(work).context("more work than can be counted")?;
+            }
+            QuoteMessage::Update { share, height, block_hash } => {
+                if !progress.epochs.knows_payout(block_hash) && self.may_still_come(entry.at, at_tip) {
+                    return Ok(false);
+                }
+                let known = progress.epochs.knows_payout(block_hash);
+                tracing::info!(height, block = %block_hash, %share, known, "block announced by the pool");
+                step.events.extend(progress.epochs.announce(block_hash, share));
+            }
+        }
+        progress.cursor = entry.seq.get();
+        progress.cursor_at = entry.at;
+        Ok(true)
+    }
+
+    /// Whether a block announced at `at` may still join the chain that is followed here.
+    fn may_still_come(&self, at: u64, at_tip: bool) -> bool {
+        let Some(connected) = self.connected_since else { return true };
+        !at_tip || unix_time() <= at.max(connected) + self.parts.rules.announcement_grace_s
+    }
+
+    async fn next_entries(&mut self) -> anyhow::Result<Vec<QueueEntry>> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => match QueueReader::open(&self.parts.journal, self.parts.network) {
+                Ok(reader) => {
+                    self.check_journal(&reader)?;
+                    reader
+                }
+                Err(error @ poolbox_journal::JournalError::NotCreatedYet(_)) => {
+                    self.complain(&error.into());
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let after = QueueSeq::new(self.progress.cursor);
+        let (reader, entries) = tokio::task::spawn_blocking(move || {
+            let entries = reader.read(after, BATCH);
+            (reader, entries)
+        })
+        .await?;
+        let entries = entries.context("read the quote queue")?;
+        self.reader = Some(reader);
+        Ok(entries)
+    }
+
+    /// A journal that lacks what was credited from it is another one, or an old copy: its entries
+    /// would be skipped in silence, or credited twice.
+    fn check_journal(&self, reader: &QueueReader) -> anyhow::Result<()> {
+        let Progress { cursor, cursor_at, .. } = self.progress;
+        if cursor == 0 {
+            return Ok(());
+        }
+        let last = reader.read(QueueSeq::new(cursor - 1), 1)?;
+        if last.first().is_some_and(|entry| entry.seq.get() == cursor && entry.at == cursor_at) {
+            return Ok(());
+        }
+        let journal = self.parts.journal.display();
+        self.parts.health.halt(&format!(
+            "the journal {journal} is not the one credited so far (entry {cursor} differs); restore the right one"
+        ));
+        anyhow::bail!("the journal {journal} is not the one credited so far")
+    }
+
+    /// Writes what a step brought, in one transaction.
+    async fn commit(&mut self, step: Step) -> anyhow::Result<()> {
+        let Step { progress, events, credits } = step;
+        for event in &events {
+            if let EpochEvent::Opened(epoch) = event {
+                open_unit(&self.parts.mint, *epoch).await?;
+            }
+        }
+        let now = unix_time();
+        let mut tx = self.parts.mint.localstore().begin_transaction().await?;
+        let written = self.write(&mut tx, &progress, &events, credits, now).await;
+        let paid = match written {
+            Ok(paid) => paid,
+            Err(error) => {
+                tx.rollback().await?;
+                return Err(error);
+            }
+        };
+        tx.commit().await?;
+        self.progress = progress;
+        for quote in paid {
+            let amount = quote.amount_paid();
+            self.parts.mint.pubsub_manager().mint_quote_payment(&quote, amount);
+        }
+        self.tell(&events);
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        tx: &mut DynMintTransaction,
+        progress: &Progress,
+        events: &[EpochEvent],
+        credits: BTreeMap<(EpochId, Owner), Work>,
+        now: u64,
+    ) -> anyhow::Result<Vec<MintQuote>> {
+        let mint = Arc::clone(&self.parts.mint);
+        let keys = self.parts.keys.clone();
+        let mut touched = Touched::default();
+        for ((epoch, owner), work) in credits {
+            let place = Place::credit(epoch, &owner);
+            let credit = match ledger::read_in(tx, &place).await? {
+                Some(credit) => credit,
+                None => quotes::new_credit(&keys, &owner)?,
+            };
+            let credit = with(credit, work)?;
+            // The quote is there from the first share on, though unpaid while provisional.
+            quotes::growing(tx, &keys, epoch, &credit, now).await?;
+            ledger::write(tx, &place, &credit).await?;
+            touched.insert((epoch, place));
+        }
+        for event in events {
+            match event {
+                EpochEvent::Released(epoch) => {
+                    let places = ledger::credits_of(tx, *epoch).await?;
+                    touched.extend(places.into_iter().map(|place| (*epoch, place)));
+                }
+                EpochEvent::Dissolved { epoch, into } => {
+                    self.move_credits(tx, *epoch, *into, &mut touched, now).await?;
+                }
+                _ => {}
+            }
+        }
+        let mut paid = Vec::new();
+        for (epoch, place) in touched {
+            let Some(live) = progress.epochs.get(epoch).filter(|live| live.released()) else { continue };
+            let Some(mut credit) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
+            let payment = quotes::pay(tx, &mint, &keys, epoch, &mut credit, now).await?;
+            let Some((quote, due)) = payment else { continue };
+            let so_far: Work = ledger::read_in(tx, &Place::paid(epoch)).await?.unwrap_or_default();
+            let ehash = [so_far, due].into_iter().sum();
+            if ehash > live.work {
+                return Err(Breach::EhashFromNothing { epoch, ehash, work: live.work }.into());
+            }
+            ledger::write(tx, &Place::paid(epoch), &ehash).await?;
+            ledger::write(tx, &place, &credit).await?;
+            paid.push(quote.inner());
+        }
+        ledger::write(tx, &Place::progress(), progress).await?;
+        Ok(paid)
+    }
+
+    /// Credits of an epoch that never happened go to the epoch that is open again. Its own quotes
+    /// were never paid and stay empty.
+    async fn move_credits(
+        &mut self,
+        tx: &mut DynMintTransaction,
+        from: EpochId,
+        into: EpochId,
+        touched: &mut Touched,
+        now: u64,
+    ) -> anyhow::Result<()> {
+        for place in ledger::credits_of(tx, from).await? {
+            let Some(gone) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
+            if gone.paid > Work::ZERO {
+                return Err(
+                    Breach::EhashFromNothing { epoch: from, ehash: gone.paid, work: Work::ZERO }.into()
+                );
+            }
+            let target = place.moved_to(into);
+            let credit = match ledger::read_in(tx, &target).await? {
+                Some(credit) => credit,
+                None => Credit { quotes: 1, payments: 0, credited: Work::ZERO, ..gone.clone() },
+            };
+            let credit = with(credit, gone.credited)?;
+            quotes::growing(tx, &self.parts.keys, into, &credit, now).await?;
+            ledger::write(tx, &target, &credit).await?;
+            ledger::remove(tx, &place).await?;
+            touched.insert((into, target));
+        }
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        self.reader = None;
+        let stored: Option<Progress> =
+            ledger::read(&self.parts.mint.localstore(), &Place::progress()).await?;
+        self.progress = stored.context("the record of progress is gone")?;
+        self.progress.epochs.set_rules(self.parts.rules);
+        Ok(())
+    }
+
+    async fn check_invariants(&mut self) -> anyhow::Result<()> {
+        let live: Vec<EpochId> = self.progress.epochs.live().iter().map(|epoch| epoch.id).collect();
+        self.checked = Instant::now();
+        match invariants::check(&self.parts.mint, &self.parts.treasury, &live).await {
+            Err(CheckError::Breach(breach)) => Err(breach.into()),
+            checked => Ok(checked?),
+        }
+    }
+
+    fn show(&self) {
+        let Progress { block, epochs, cursor, .. } = &self.progress;
+        let connected = self.connected_since.is_some();
+        self.parts.health.update(|condition| {
+            condition.connected = connected;
+            condition.height = epochs.tip();
+            condition.block = *block;
+            condition.cursor = *cursor;
+        });
+    }
+
+    fn complain(&mut self, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        if self.complaint.as_ref() != Some(&text) {
+            tracing::warn!(reason = text, "waiting");
+            self.complaint = Some(text);
+        }
+    }
+
+    /// One line for each change of an epoch.
+    fn tell(&self, events: &[EpochEvent]) {
+        for event in events {
+            match event {
+                EpochEvent::PayoutAdded(epoch, payout) => {
+                    let (height, block, sats) = (payout.height, payout.hash, payout.reward.get());
+                    tracing::info!(%epoch, height, %block, sats, "payout received");
+                }
+                EpochEvent::Closed(epoch, share) => tracing::info!(%epoch, %share, "epoch closed"),
+                EpochEvent::Opened(epoch) => tracing::info!(%epoch, unit = epoch.unit(), "epoch opened"),
+                EpochEvent::Released(epoch) => {
+                    tracing::info!(%epoch, "epoch released: its ehash can be minted")
+                }
+                EpochEvent::Dissolved { epoch, into } => {
+                    tracing::warn!(%epoch, %into, "epoch dissolved: the block that opened it was orphaned");
+                }
+                EpochEvent::BoundarySwapped(epoch, payout) => {
+                    tracing::info!(%epoch, height = payout.height, block = %payout.hash, "epoch's block replaced");
+                }
+                EpochEvent::PayoutLost(epoch, payout) => {
+                    tracing::warn!(%epoch, height = payout.height, block = %payout.hash, "payout orphaned");
+                }
+                EpochEvent::Settled(epoch) => tracing::info!(%epoch, "epoch's reward is mature"),
+            }
+        }
+    }
+}
+
+/// Credits that changed, each once, in a fixed order.
+type Touched = BTreeSet<(EpochId, Place)>;
+
+fn with(credit: Credit, work: Work) -> anyhow::Result<Credit> {
+    let credited = credit.credited.checked_add(work).context("more work than can be counted")?;
+    Ok(Credit { credited, ..credit })
+}
+
+/// Unix seconds.
+pub fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,201 @@
+//! The mint's own books in the key-value store of cdk's database, so that they change in the very
+//! transaction that pays quotes. What is recorded and under which key; no rules.
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::PublicKey;
+use cdk_common::database::{DynMintDatabase, DynMintTransaction};
+use poolbox_accounting::{Epoch, EpochId, Epochs, Owner, Rate, Sats, Work};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Namespace of everything here.
+const BOOKS: &str = "poolbox";
+
+/// How far chain and queue were followed, and what came of it: one record, written whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The last block that was followed; its height is the epochs' tip.
+    pub block: BlockHash,
+    /// The epochs that are not settled.
+    pub epochs: Epochs,
+    /// The last queue entry that took effect.
+    pub cursor: u64,
+    /// When that entry was queued: tells another journal from this one.
+    pub cursor_at: u64,
+    /// Work credited so far, over all epochs.
+    pub credited: Work,
+}
+
+/// What one owner earned in one epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Canonical text of the owner.
+    pub owner: String,
+    /// The key that the quotes are locked to.
+    pub lock: PublicKey,
+    /// Work credited.
+    pub credited: Work,
+    /// Work paid to the quotes.
+    pub paid: Work,
+    /// Quotes so far; the last one is growing.
+    pub quotes: u32,
+    /// Payments to the last quote.
+    pub payments: u32,
+}
+
+/// A settled epoch; nothing in it changes any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The epoch as it ended.
+    pub epoch: Epoch,
+    /// What its ehash is worth; none when it holds no work.
+    pub rate: Option<Rate>,
+}
+
+/// What was paid out of an epoch, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redeemed {
+    /// Ehash taken back.
+    pub ehash: Work,
+    /// Sats paid for it.
+    pub sats: Sats,
+}
+
+/// Place of a record: a namespace below the books, and a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    shelf: String,
+    key: String,
+}
+
+/// The database refused, or holds a record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database refused.
+    #[error("the mint's database: {0}")]
+    Database(#[from] cdk_common::database::Error),
+    /// A record of another version, or damaged.
+    #[error("record {key} in the mint's database cannot be read ({source})")]
+    Record {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Place {
+    fn new(shelf: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { shelf: shelf.into(), key: key.into() }
+    }
+
+    /// Of [`Progress`].
+    pub fn progress() -> Self {
+        Self::new("state", "progress")
+    }
+
+    /// Of the block height at which a new mint and its treasury start.
+    pub fn birthday() -> Self {
+        Self::new("state", "birthday")
+    }
+
+    /// Of an owner's [`Credit`] in an epoch.
+    pub fn credit(epoch: EpochId, owner: &Owner) -> Self {
+        Self::new(credits(epoch), owner_key(owner))
+    }
+
+    /// Of the same owner's credit in another epoch.
+    #[must_use]
+    pub fn moved_to(&self, epoch: EpochId) -> Self {
+        Self::new(credits(epoch), self.key.clone())
+    }
+
+    /// Of the [`Work`] paid to all quotes of an epoch.
+    pub fn paid(epoch: EpochId) -> Self {
+        Self::new("paid", epoch.to_string())
+    }
+
+    /// Of a [`Settled`] epoch.
+    pub fn settled(epoch: EpochId) -> Self {
+        Self::new("settled", epoch.to_string())
+    }
+
+    /// Of what was [`Redeemed`] from an epoch.
+    pub fn redeemed(epoch: EpochId) -> Self {
+        Self::new("redeemed", epoch.to_string())
+    }
+
+    /// Of what was [`Redeemed`] from all epochs.
+    pub fn redeemed_in_all() -> Self {
+        Self::new("redeemed", "all")
+    }
+}
+
+/// Names allow few characters and 120 of them; owners may be longer.
+fn owner_key(owner: &Owner) -> String {
+    sha256::Hash::hash(owner.to_string().as_bytes()).to_string()
+}
+
+fn credits(epoch: EpochId) -> String {
+    format!("credits-{epoch}")
+}
+
+fn decode<T: DeserializeOwned>(place: &Place, bytes: Option<Vec<u8>>) -> Result<Option<T>, LedgerError> {
+    let decoded = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+    decoded.map_err(|source| LedgerError::Record { key: format!("{}/{}", place.shelf, place.key), source })
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn read<T: DeserializeOwned>(
+    db: &DynMintDatabase,
+    place: &Place,
+) -> Result<Option<T>, LedgerError> {
+    decode(place, db.kv_read(BOOKS, &place.shelf, &place.key).await?)
+}
+
+/// Reads a record within a transaction.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn read_in<T: DeserializeOwned>(
+    tx: &mut DynMintTransaction,
+    place: &Place,
+) -> Result<Option<T>, LedgerError> {
+    decode(place, tx.kv_read(BOOKS, &place.shelf, &place.key).await?)
+}
+
+/// Writes a record.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn write<T: Serialize + Sync>(
+    tx: &mut DynMintTransaction,
+    place: &Place,
+    record: &T,
+) -> Result<(), LedgerError> {
+    let encoded = serde_json::to_vec(record)
+        .map_err(|source| LedgerError::Record { key: format!("{}/{}", place.shelf, place.key), source })?;
+    Ok(tx.kv_write(BOOKS, &place.shelf, &place.key, &encoded).await?)
+}
+
+/// Removes a record.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn remove(tx: &mut DynMintTransaction, place: &Place) -> Result<(), LedgerError> {
+    Ok(tx.kv_remove(BOOKS, &place.shelf, &place.key).await?)
+}
+
+/// Places of all credits of an epoch.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn credits_of(tx: &mut DynMintTransaction, epoch: EpochId) -> Result<Vec<Place>, LedgerError> {
+    let shelf = credits(epoch);
+    let keys = tx.kv_list(BOOKS, &shelf).await?;
+    Ok(keys.into_iter().map(|key| Place::new(shelf.clone(), key)).collect())
+}

@@ -1,0 +1,21 @@
+//! The mint: quotes, ehash, epochs and settlement on stock cdk, for the mode `pool`.
+//!
+//! Work flows in from the pool's quote queue and the node's chain, through [`crediting`], the one
+//! task that writes, into quotes that wallets mint; ehash flows back through [`settlement`] into
+//! sats that the [`treasury`] backs. [`service`] puts the rooms together.
+
+pub mod crediting;
+pub mod health;
+pub mod invariants;
+pub mod keys;
+pub mod ledger;
+pub mod local;
+pub mod node;
+pub mod public;
+pub mod quotes;
+pub mod service;
+pub mod settings;
+pub mod settlement;
+pub mod treasury;
+pub mod units;
+pub mod watcher;

@@ -1,0 +1,213 @@
+//! The local API on the unix socket: status, epochs, an owner's quotes, and the keys that the box
+//! holds for owners without one. The types are in `poolbox-api`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use cdk::mint::Mint;
+use poolbox_accounting::{EpochId, EpochState, Network, Owner, Work};
+use poolbox_api::{Problem, mint as api};
+use poolbox_service::Answer;
+
+use crate::health::Health;
+use crate::invariants::{known_epochs, outstanding, paid_in_all};
+use crate::keys::Keys;
+use crate::ledger::{self, Credit, Place, Progress, Redeemed, Settled};
+use crate::quotes;
+use crate::settlement::blocks_missing;
+use crate::treasury::Treasury;
+use crate::units::unit_of;
+
+/// What the local API shows.
+pub struct Local {
+    /// cdk's mint.
+    pub mint: Arc<Mint>,
+    /// Keys of owners.
+    pub keys: Keys,
+    /// The reserve.
+    pub treasury: Arc<Treasury>,
+    /// Progress and halts.
+    pub health: Arc<Health>,
+    /// Network of the node.
+    pub network: Network,
+    /// How wallets reach the mint.
+    pub public_url: String,
+    /// When the process started, Unix seconds.
+    pub started_at: u64,
+    /// Confirmations after which a coinbase can be spent.
+    pub maturity: u32,
+}
+
+type Reply<T> = Result<Json<T>, Answer>;
+
+/// The routes of the local API.
+pub fn router(local: Local) -> Router {
+    Router::new()
+        .route(api::STATUS, get(status))
+        .route(api::EPOCHS, get(epochs))
+        .route(&format!("{}/{{owner}}", api::OWNERS), get(owner_quotes))
+        .route(api::CLAIM_KEY, post(claim_key))
+        .with_state(Arc::new(local))
+}
+
+async fn status(State(local): State<Arc<Local>>) -> Reply<api::Status> {
+    local.status().await.map(Json).map_err(broken)
+}
+
+async fn epochs(State(local): State<Arc<Local>>) -> Reply<Vec<api::Epoch>> {
+    local.epochs().await.map(Json).map_err(broken)
+}
+
+async fn owner_quotes(State(local): State<Arc<Local>>, Path(owner): Path<String>) -> Reply<api::OwnerQuotes> {
+    let owner = local.owner(&owner)?;
+    local.quotes(&owner).await.map(Json).map_err(broken)
+}
+
+async fn claim_key(
+    State(local): State<Arc<Local>>,
+    Json(request): Json<api::ClaimKeyRequest>,
+) -> Reply<api::ClaimKey> {
+    let owner = local.owner(&request.owner)?;
+    match local.keys.held_for(&owner).map_err(broken)? {
+        Some(key) => Ok(Json(api::ClaimKey { secret_key: key.display_secret().to_string() })),
+        None => Err(Answer::bad_request(
+            Problem::new("this owner is a public key, whose secret the box does not hold")
+                .remedy("claim with the wallet that holds the key"),
+        )),
+    }
+}
+
+fn broken(error: impl Into<anyhow::Error>) -> Answer {
+    let error: anyhow::Error = error.into();
+    tracing::error!(error = format!("{error:#}"), "a local request failed");
+    Answer::unavailable(Problem::new(format!("{error:#}")))
+}
+
+impl Local {
+    fn owner(&self, text: &str) -> Result<Owner, Answer> {
+        Owner::parse(text, self.network).map_err(|error| Answer::bad_request(Problem::new(error.to_string())))
+    }
+
+    async fn progress(&self) -> anyhow::Result<Progress> {
+        let progress = ledger::read(&self.mint.localstore(), &Place::progress()).await?;
+        progress.ok_or_else(|| anyhow::anyhow!("the mint has no record of progress"))
+    }
+
+    async fn status(&self) -> anyhow::Result<api::Status> {
+        let progress = self.progress().await?;
+        let condition = self.health.now();
+        let redeemed = paid_in_all(&self.mint.localstore()).await?;
+        let balance = self.treasury.balance().await;
+        let mut unspent = Work::ZERO;
+        for epoch in known_epochs(&self.mint) {
+            unspent = [unspent, self.outstanding(epoch).await?].into_iter().sum();
+        }
+        Ok(api::Status {
+            network: self.network,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            url: self.public_url.clone(),
+            ehash_url: format!("{}/{}", self.public_url, crate::units::METHOD),
+            halted: condition.halted,
+            chain: api::Chain {
+                height: progress.epochs.tip(),
+                hash: progress.block.to_string(),
+                connected: condition.connected,
+            },
+            queue: api::Queue { cursor: progress.cursor, waiting: condition.waiting },
+            epoch: newest(&progress),
+            ehash: api::Ehash {
+                credited: progress.credited,
+                issued: [unspent, redeemed.ehash].into_iter().sum(),
+                redeemed: redeemed.ehash,
+            },
+            sats: api::SatTotals {
+                reserve: balance.spendable,
+                immature: balance.immature,
+                // Sat ecash cannot leave the mint yet: all that was ever paid is still owed.
+                outstanding: redeemed.sats,
+                redeemed: redeemed.sats,
+            },
+        })
+    }
+
+    async fn outstanding(&self, epoch: EpochId) -> anyhow::Result<Work> {
+        Ok(Work::from_ehash(outstanding(&self.mint, &unit_of(epoch)).await?))
+    }
+
+    /// All epochs, newest first.
+    async fn epochs(&self) -> anyhow::Result<Vec<api::Epoch>> {
+        let progress = self.progress().await?;
+        let db = self.mint.localstore();
+        let mut list = Vec::new();
+        for n in (1..=newest(&progress).get()).rev().map(EpochId::new) {
+            let settled = ledger::read::<Settled>(&db, &Place::settled(n)).await?;
+            let is_settled = settled.is_some();
+            let epoch = settled.map(|settled| settled.epoch).or_else(|| progress.epochs.get(n).cloned());
+            let Some(epoch) = epoch else { continue };
+            let redeemed: Redeemed = ledger::read(&db, &Place::redeemed(n)).await?.unwrap_or_default();
+            let boundary = epoch.boundary();
+            // Mature by the chain is not yet settled: the treasury has to see the reward too.
+            let state = match epoch.state() {
+                EpochState::Settled if !is_settled => EpochState::Closed,
+                state => state,
+            };
+            let closed = boundary.is_some().then(|| epoch.last_payout_height()).flatten();
+            list.push(api::Epoch {
+                n,
+                unit: n.unit(),
+                state,
+                height: boundary.map(|(height, ..)| height),
+                block_hash: boundary.map(|(_, hash, _)| hash.to_string()),
+                last_share: boundary.map(|(.., share)| share),
+                reward: epoch.reward(),
+                work: epoch.work,
+                issued: [self.outstanding(n).await?, redeemed.ehash].into_iter().sum(),
+                redeemed: redeemed.ehash,
+                paid: redeemed.sats,
+                blocks_to_maturity: closed
+                    .map(|height| blocks_missing(height, progress.epochs.tip(), self.maturity)),
+            });
+        }
+        Ok(list)
+    }
+
+    async fn quotes(&self, owner: &Owner) -> anyhow::Result<api::OwnerQuotes> {
+        let progress = self.progress().await?;
+        let db = self.mint.localstore();
+        let mut list = Vec::new();
+        for epoch in (1..=newest(&progress).get()).map(EpochId::new) {
+            let Some(credit) = ledger::read::<Credit>(&db, &Place::credit(epoch, owner)).await? else {
+                continue;
+            };
+            for index in 0..credit.quotes {
+                let id = quotes::id(&self.keys, epoch, &credit.lock, index);
+                let Some(quote) = db.get_mint_quote(&id).await? else { continue };
+                let paid = Work::from_ehash(quote.amount_paid().value());
+                let grows = index + 1 == credit.quotes;
+                let pending = credit.credited.checked_sub(credit.paid).filter(|_| grows).unwrap_or_default();
+                list.push(api::Quote {
+                    id: id.to_string(),
+                    epoch,
+                    unit: epoch.unit(),
+                    credited: [paid, pending].into_iter().sum(),
+                    paid,
+                    issued: Work::from_ehash(quote.amount_issued().value()),
+                });
+            }
+        }
+        Ok(api::OwnerQuotes {
+            owner: owner.to_string(),
+            held_by_box: self.keys.held_for(owner)?.is_some(),
+            pubkey: self.keys.lock_of(owner)?.to_string(),
+            quotes: list,
+        })
+    }
+}
+
+/// The epoch that is open.
+fn newest(progress: &Progress) -> EpochId {
+    progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id)
+}

@@ -1,0 +1,108 @@
+//! Mint quotes (NUT-04) as the mint itself makes them: named by a secret derivation, locked to the
+//! owner's key (NUT-20), growing by payments. Called within the writer's transaction.
+
+use bitcoin::secp256k1;
+use cdk::mint::{Mint, MintQuote};
+use cdk::nuts::PublicKey;
+use cdk_common::database::DynMintTransaction;
+use cdk_common::database::mint::Acquired;
+use cdk_common::payment::{PaymentIdentifier, WaitPaymentResponse};
+use cdk_common::{Amount, QuoteId};
+use poolbox_accounting::{EpochId, Owner, Work};
+
+use crate::keys::Keys;
+use crate::ledger::Credit;
+use crate::units::{method, unit_of};
+
+/// Payments after which a further quote begins: every use of a quote reads all of them.
+const PAYMENTS_PER_QUOTE: u32 = 1000;
+/// Our quotes do not expire: a date that no wallet takes for past.
+const NEVER: u64 = 253_402_300_799;
+
+/// The id of an owner's `index`-th quote in an epoch.
+pub fn id(keys: &Keys, epoch: EpochId, lock: &secp256k1::PublicKey, index: u32) -> QuoteId {
+    let name = keys.quote_name(&epoch.unit(), lock, index);
+    QuoteId::UUID(uuid::Builder::from_custom_bytes(name).into_uuid())
+}
+
+/// A new credit for `owner`, with nothing in it.
+///
+/// # Errors
+/// As [`Keys::lock_of`].
+pub fn new_credit(keys: &Keys, owner: &Owner) -> anyhow::Result<Credit> {
+    let lock = keys.lock_of(owner)?;
+    let none = Work::ZERO;
+    Ok(Credit { owner: owner.to_string(), lock, credited: none, paid: none, quotes: 1, payments: 0 })
+}
+
+/// The quote that grows, made if it is not there yet.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn growing(
+    tx: &mut DynMintTransaction,
+    keys: &Keys,
+    epoch: EpochId,
+    credit: &Credit,
+    now: u64,
+) -> anyhow::Result<Acquired<MintQuote>> {
+    let id = id(keys, epoch, &credit.lock, credit.quotes.saturating_sub(1));
+    if let Some(quote) = tx.get_mint_quote(&id).await? {
+        return Ok(quote);
+    }
+    let unit = unit_of(epoch);
+    let nothing = Amount::new(0, unit.clone());
+    let quote = MintQuote::new(
+        Some(id.clone()),
+        format!("{}:{id}", crate::units::METHOD),
+        unit,
+        None,
+        NEVER,
+        PaymentIdentifier::QuoteId(id),
+        Some(PublicKey::from_slice(&credit.lock.serialize())?),
+        nothing.clone(),
+        nothing,
+        method(),
+        now,
+        now,
+        Vec::new(),
+        Vec::new(),
+        Some(serde_json::json!({})),
+    );
+    Ok(tx.add_mint_quote(quote).await?)
+}
+
+/// Pays all that is credited and not paid yet to the owner's growing quote; returns the quote when
+/// it was paid. The payment is named after the sum it completes, so that it exists once at most.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn pay(
+    tx: &mut DynMintTransaction,
+    mint: &Mint,
+    keys: &Keys,
+    epoch: EpochId,
+    credit: &mut Credit,
+    now: u64,
+) -> anyhow::Result<Option<(Acquired<MintQuote>, Work)>> {
+    let due = match credit.credited.checked_sub(credit.paid) {
+        Some(due) if due > Work::ZERO => due,
+        _ => return Ok(None),
+    };
+    if credit.payments >= PAYMENTS_PER_QUOTE {
+        credit.quotes += 1;
+        credit.payments = 0;
+    }
+    let mut quote = growing(tx, keys, epoch, credit, now).await?;
+    let payment = WaitPaymentResponse {
+        payment_identifier: quote.request_lookup_id.clone(),
+        payment_amount: Amount::new(due.ehash(), quote.unit.clone()),
+        payment_id: format!("credit:{}:{}:{}", epoch.unit(), credit.lock, credit.credited.ehash()),
+    };
+    if !mint.pay_mint_quote(tx, &mut quote, payment).await? {
+        anyhow::bail!("quote {} already holds the payment that completes {}", quote.id, credit.credited);
+    }
+    credit.paid = credit.credited;
+    credit.payments += 1;
+    Ok(Some((quote, due)))
+}

@@ -1,0 +1,201 @@
+//! The process: what `init` leaves on disk, and how the rooms are put together and taken apart.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cdk_common::database::DynMintDatabase;
+use cdk_sqlite::MintSqliteDatabase;
+use poolbox_accounting::EpochId;
+use poolbox_service::{LocalApi, Misconfigured, bind_tcp, claim_data_dir};
+use tokio_util::sync::CancellationToken;
+
+use crate::crediting::{Crediting, unix_time};
+use crate::health::Health;
+use crate::invariants::{self, CheckError};
+use crate::keys::Keys;
+use crate::ledger::{self, Place, Progress};
+use crate::local::{self, Local};
+use crate::node::Node;
+use crate::public;
+use crate::settings::Settings;
+use crate::settlement::Settlement;
+use crate::treasury::Treasury;
+use crate::units::start_mint;
+use crate::watcher::Watcher;
+
+/// A new mint reads this many blocks before the tip: the pool may have paid it before its start.
+const BLOCKS_BACK: u32 = 144;
+/// Pause between attempts to reach the node.
+const NODE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes what must be there before the pool starts: the seed, the public coinbase descriptor and
+/// the network stamp. Doing it again changes nothing.
+///
+/// # Errors
+/// [`Misconfigured`] for a data directory of another network or a damaged seed, I/O errors.
+pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
+    claim_data_dir(&settings.data_dir, settings.network)?;
+    let keys = Keys::load_or_create(&settings.data_dir.join("seed"), settings.network)?;
+    let descriptor = format!("{}\n", keys.coinbase_descriptor()?);
+    let path = settings.data_dir.join("coinbase.descriptor");
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found == descriptor => {}
+        Ok(_) => {
+            let path = path.display();
+            return Err(Misconfigured::new(format!(
+                "{path} is of another seed; restore the seed beside it, or remove the file and restart the pool"
+            ))
+            .into());
+        }
+        Err(_) => write_whole(&path, &descriptor)?,
+    }
+    Ok(keys)
+}
+
+/// The pool may read the file at any moment: it appears complete.
+fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
+    written.with_context(|| format!("write {}", path.display()))
+}
+
+/// Runs the mint until `stop`.
+///
+/// # Errors
+/// [`Misconfigured`] for what a person has to change; anything else that keeps the mint from
+/// starting.
+pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let started_at = unix_time();
+    let keys = init(&settings)?;
+    let listener = bind_tcp("listen", settings.listen).await?;
+    let local_api = LocalApi::bind(&settings.api_socket).await?;
+    let node = Node::new(settings.node.clone());
+
+    let path = settings.data_dir.join("mint.sqlite");
+    let store = MintSqliteDatabase::new(path.to_string_lossy().as_ref()).await;
+    let store = Arc::new(store.with_context(|| format!("open {}", path.display()))?);
+    let db: DynMintDatabase = store.clone();
+    let script = keys.coinbase_address()?.script_pubkey();
+    let watcher = Watcher::new(node.clone(), script);
+    let Some((progress, birthday)) = begin(&settings, &db, &node, &watcher, &stop).await? else {
+        return Ok(());
+    };
+
+    let health = Arc::new(Health::default());
+    let treasury = Treasury::open(
+        settings.node.clone(),
+        settings.network,
+        keys.clone(),
+        settings.data_dir.clone(),
+        store.clone(),
+        birthday,
+    );
+    let treasury = Arc::new(treasury.await?);
+    let maturity = settings.rules.maturity_confirmations;
+    let settlement = Settlement::new(treasury.clone(), health.clone(), maturity);
+    let open = progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id);
+    let mint = start_mint(store, &keys, &settlement, &settings.public_url, open).await?;
+    match invariants::check(&mint, &treasury, &invariants::known_epochs(&mint)).await {
+        Err(CheckError::Breach(breach)) => health.halt(&breach.to_string()),
+        checked => checked?,
+    }
+
+    let public = public::router(mint.clone(), settlement, health.clone()).await?;
+    let local = local::router(Local {
+        mint: mint.clone(),
+        keys: keys.clone(),
+        treasury: treasury.clone(),
+        health: health.clone(),
+        network: settings.network,
+        public_url: settings.public_url.clone(),
+        started_at,
+        maturity,
+    });
+    let crediting = Crediting {
+        mint: mint.clone(),
+        keys,
+        treasury: treasury.clone(),
+        health,
+        watcher,
+        journal: settings.journal,
+        network: settings.network,
+        fee: settings.fee,
+        rules: settings.rules,
+    };
+    tracing::info!(network = %settings.network, listen = %settings.listen, epoch = %open, "poolbox-mint is up");
+
+    let crediting = tokio::spawn(crediting.run(progress, stop.clone()));
+    let local = tokio::spawn(local_api.serve(local, stop.clone()));
+    let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
+    stop.cancel();
+    // The writer ends between two transactions; the rest only reads.
+    crediting.await.context("the crediting task broke")?;
+    local.await.context("the local API broke")??;
+    mint.stop().await.context("stop the mint")?;
+    treasury.stop().await;
+    tracing::info!("poolbox-mint has stopped");
+    served.context("serve the Cashu API")
+}
+
+/// Where the mint left off, or where a new one begins, and the treasury's first block. Waits for
+/// the node when it has to be asked; none when stopped meanwhile.
+async fn begin(
+    settings: &Settings,
+    db: &DynMintDatabase,
+    node: &Node,
+    watcher: &Watcher,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<(Progress, u32)>> {
+    let stored: Option<Progress> = ledger::read(db, &Place::progress()).await?;
+    let birthday: Option<u32> = ledger::read(db, &Place::birthday()).await?;
+    if let (Some(progress), Some(birthday)) = (stored, birthday) {
+        return Ok(Some((progress, birthday)));
+    }
+    let Some(tip) = wait_for_node(settings, node, stop).await? else { return Ok(None) };
+    let birthday = settings.first_block.unwrap_or(tip.saturating_sub(BLOCKS_BACK));
+    if birthday > tip {
+        return Err(Misconfigured::new(format!(
+            "first_block = {birthday} is above the chain's tip at {tip}; set a lower one or leave it out"
+        ))
+        .into());
+    }
+    let progress = watcher.begin(birthday, settings.rules).await?;
+    let mut tx = db.begin_transaction().await?;
+    ledger::write(&mut tx, &Place::progress(), &progress).await?;
+    ledger::write(&mut tx, &Place::birthday(), &birthday).await?;
+    tx.commit().await?;
+    tracing::info!(height = birthday, "new mint: the chain is read from here");
+    Ok(Some((progress, birthday)))
+}
+
+/// The height of the node's tip, as soon as it answers; a node on another chain is a mistake.
+async fn wait_for_node(
+    settings: &Settings,
+    node: &Node,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<u32>> {
+    let mut told = false;
+    loop {
+        match node.chain().await {
+            Ok(chain) if chain == settings.network.core_name() => return Ok(Some(node.height().await?)),
+            Ok(chain) => {
+                let (network, expected) = (settings.network, settings.network.core_name());
+                return Err(Misconfigured::new(format!(
+                    "the node runs on chain {chain}, but network = \"{network}\" needs {expected}; change network or the node"
+                ))
+                .into());
+            }
+            Err(error) if !told => {
+                tracing::warn!(reason = format!("{error:#}"), "waiting for the node");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(NODE_PAUSE) => {}
+        }
+    }
+}

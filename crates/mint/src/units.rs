@@ -1,0 +1,157 @@
+//! cdk's mint as Poolbox runs it: the units `sat` and `ehash-<n>`, the payment method `ehash`, and
+//! how the unit of a new epoch is opened while the mint runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use cdk::mint::{Mint, MintBuilder};
+use cdk::nuts::{CurrencyUnit, MeltMethodSettings, MintMethodSettings, PaymentMethod};
+use cdk::types::PaymentProcessorKey;
+use cdk_common::common::QuoteTTL;
+use cdk_common::payment::DynMintPayment;
+use cdk_signatory::db_signatory::DbSignatory;
+use cdk_signatory::embedded::Service;
+use cdk_sqlite::MintSqliteDatabase;
+use poolbox_accounting::{EpochId, UnknownUnit};
+
+use crate::keys::Keys;
+use crate::settlement::Settlement;
+
+/// The payment method: ehash is minted for work, and melted for sats.
+pub const METHOD: &str = "ehash";
+/// Amounts of an epoch's keyset: 1 to 2^40 ehash.
+const EHASH_AMOUNTS: u32 = 41;
+/// Amounts of the sat keyset: 1 to 2^31 sat, as every stock mint.
+const SAT_AMOUNTS: u32 = 32;
+/// Epochs that can open before a restart; their units must be named when cdk's mint is built.
+const EPOCHS_AHEAD: u64 = 10_000;
+/// Most proofs or outputs in one request.
+const MAX_PROOFS: usize = 1000;
+/// Most quotes minted in one request (NUT-29).
+const MAX_BATCH: u64 = 100;
+/// Quotes of ours do not expire by themselves.
+const MINT_QUOTE_SECONDS: u64 = 365 * 24 * 3600;
+/// How long an offered redemption stands.
+const MELT_QUOTE_SECONDS: u64 = 24 * 3600;
+
+/// The method as cdk names it.
+pub fn method() -> PaymentMethod {
+    PaymentMethod::Custom(METHOD.to_owned())
+}
+
+/// The unit of an epoch.
+pub fn unit_of(epoch: EpochId) -> CurrencyUnit {
+    CurrencyUnit::custom(epoch.unit())
+}
+
+/// The epoch of a unit.
+///
+/// # Errors
+/// [`UnknownUnit`] for sat and everything else that is no epoch's.
+pub fn epoch_of(unit: &CurrencyUnit) -> Result<EpochId, UnknownUnit> {
+    EpochId::of_unit(&unit.to_string())
+}
+
+/// Builds and starts cdk's mint with the epochs up to `open`; `settlement` pays its melts.
+///
+/// # Errors
+/// When its database or a keyset cannot be used.
+pub async fn start_mint(
+    db: Arc<MintSqliteDatabase>,
+    keys: &Keys,
+    settlement: &Arc<Settlement>,
+    public_url: &str,
+    open: EpochId,
+) -> anyhow::Result<Arc<Mint>> {
+    let sat = HashMap::from([(CurrencyUnit::Sat, (0, powers(SAT_AMOUNTS)))]);
+    let signatory = DbSignatory::new(db.clone(), keys.signatory_seed(), sat, HashMap::new());
+    let signatory = Arc::new(Service::new(Arc::new(signatory.await.context("load the keysets")?)));
+
+    let processor: DynMintPayment = settlement.clone();
+    let epochs = (1..=open.get() + EPOCHS_AHEAD).map(EpochId::new).map(unit_of);
+    let processors = epochs
+        .chain([CurrencyUnit::Sat])
+        .map(|unit| (PaymentProcessorKey::new(unit, method()), Arc::clone(&processor)))
+        .collect();
+
+    let mut info = MintBuilder::new(db.clone())
+        .with_name("Poolbox".to_owned())
+        .with_description("Mining shares as ecash: ehash redeems for sats when its block matures".to_owned())
+        .with_urls(vec![public_url.to_owned(), format!("{public_url}/{METHOD}")])
+        .with_batch_minting(Some(MAX_BATCH), Some(vec![METHOD.to_owned()]))
+        .current_mint_info();
+    info.nuts.nut04.disabled = false;
+    info.nuts.nut05.disabled = false;
+    info.nuts.nut04.methods = vec![minting(&CurrencyUnit::Sat)];
+    info.nuts.nut05.methods = Vec::new();
+    for unit in (1..=open.get()).map(EpochId::new).map(unit_of) {
+        info.nuts.nut04.methods.push(minting(&unit));
+        info.nuts.nut05.methods.push(melting(&unit));
+    }
+
+    let mint = Mint::new(info.clone(), signatory, db, processors, MAX_PROOFS, MAX_PROOFS);
+    let mint = Arc::new(mint.await.context("build the mint")?);
+    settlement.attach(&mint);
+    info.pubkey = mint.mint_info().await?.pubkey;
+    // What an earlier run stored is replaced: the settings may have changed since.
+    let ttl = QuoteTTL::new(MINT_QUOTE_SECONDS, MELT_QUOTE_SECONDS);
+    mint.set_mint_info_and_quote_ttl(info, ttl).await?;
+    ensure_keyset(&mint, CurrencyUnit::Sat, SAT_AMOUNTS).await?;
+    for epoch in (1..=open.get()).map(EpochId::new) {
+        ensure_keyset(&mint, unit_of(epoch), EHASH_AMOUNTS).await?;
+    }
+    mint.start().await.context("start the mint")?;
+    Ok(mint)
+}
+
+/// Makes the unit of `epoch` usable: its keyset, and its entries in the mint's information. Doing
+/// it twice changes nothing.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn open_unit(mint: &Mint, epoch: EpochId) -> anyhow::Result<()> {
+    let unit = unit_of(epoch);
+    ensure_keyset(mint, unit.clone(), EHASH_AMOUNTS).await?;
+    let mut info = mint.mint_info().await?;
+    if info.nuts.nut04.get_settings(&unit, &method()).is_none() {
+        info.nuts.nut04.methods.push(minting(&unit));
+        info.nuts.nut05.methods.push(melting(&unit));
+        mint.set_mint_info(info).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_keyset(mint: &Mint, unit: CurrencyUnit, amounts: u32) -> anyhow::Result<()> {
+    if !mint.get_active_keysets().contains_key(&unit) {
+        let made = mint.rotate_keyset(unit.clone(), powers(amounts), 0, true, None).await;
+        made.with_context(|| format!("make the keyset of {unit}"))?;
+    }
+    Ok(())
+}
+
+fn powers(count: u32) -> Vec<u64> {
+    (0..count).map(|bit| 1 << bit).collect()
+}
+
+fn minting(unit: &CurrencyUnit) -> MintMethodSettings {
+    MintMethodSettings {
+        method: method(),
+        unit: unit.clone(),
+        method_name: Some("Mining shares".to_owned()),
+        min_amount: Some(1.into()),
+        max_amount: None,
+        options: None,
+    }
+}
+
+fn melting(unit: &CurrencyUnit) -> MeltMethodSettings {
+    MeltMethodSettings {
+        method: method(),
+        unit: unit.clone(),
+        method_name: Some("Redeem for sats".to_owned()),
+        min_amount: Some(1.into()),
+        max_amount: None,
+        options: None,
+    }
+}
