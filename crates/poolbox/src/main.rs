@@ -1,2 +1,62 @@
-//! In the making.
-fn main() {}
+//! `poolbox`: the command line of a box. Each command is a module of its name.
+
+// A command line speaks on standard output; everything else in the workspace logs.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+// The futures of cdk's wallet nest deeper than the compiler's default.
+#![recursion_limit = "256"]
+
+mod claim;
+mod demo;
+mod logs;
+mod place;
+mod purse;
+mod receive;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::place::Place;
+
+/// Look after a Poolbox from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "poolbox", version)]
+struct Arguments {
+    /// State directory of the box or the demo.
+    #[arg(long, global = true, env = place::VARIABLE, value_name = "DIR")]
+    state: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what pool and mint are doing.
+    Status(status::Options),
+    /// Turn an owner's shares into ecash: mint, redeem what has matured, print a Cashu token.
+    Claim(claim::Options),
+    /// Receive a Cashu token into a wallet.
+    Receive(receive::Options),
+    /// Show the logs of all processes in one stream.
+    Logs(logs::Options),
+    /// Run a whole box on this machine, on a private chain with real difficulty.
+    Demo(demo::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { state, command } = Arguments::parse();
+    let result = match Place::find(state) {
+        Ok(place) => match command {
+            Command::Status(options) => status::run(&place, &options).await,
+            Command::Claim(options) => claim::run(&place, &options).await,
+            Command::Receive(options) => receive::run(&place, &options).await,
+            Command::Logs(options) => logs::run(&place, &options).await,
+            Command::Demo(options) => demo::run(&place, &options).await,
+        },
+        Err(error) => Err(error),
+    };
+    poolbox_service::exit("poolbox", result)
+}

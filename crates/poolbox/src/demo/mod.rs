@@ -1,0 +1,119 @@
+//! `poolbox demo`: the whole box on this machine, on devnet, and the way of a share through it.
+
+mod child;
+mod devnet;
+mod line;
+mod processes;
+mod setup;
+mod summary;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use poolbox_service::on_signal;
+
+use self::line::Line;
+use self::processes::Processes;
+use self::setup::Setup;
+use crate::place::Place;
+
+/// How to run the demo.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Stop with status 0 once this was reached.
+    #[arg(long, value_enum, value_name = "STEP")]
+    until: Option<Step>,
+    /// Print a summary of what was measured on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Stop with status 1 when it takes longer than this.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: Option<u64>,
+    /// Start over, with a new chain and new balances.
+    #[arg(long)]
+    fresh: bool,
+    /// Where Sv1 miners connect.
+    #[arg(long, default_value_t = 3333, value_name = "N")]
+    stratum_port: u16,
+    /// Where wallets connect.
+    #[arg(long, default_value_t = 3338, value_name = "N")]
+    mint_port: u16,
+    /// Folder with poolbox-pool, poolbox-mint and poolbox-miner; that of this program unless set.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+    /// The bitcoin-node program (Bitcoin Core 31 or later).
+    #[arg(long, env = "BITCOIN_NODE", default_value = "bitcoin-node", value_name = "FILE")]
+    node: PathBuf,
+}
+
+/// How far a share has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Step {
+    /// A miner's share is in the journal.
+    FirstShare,
+    /// A wallet holds ehash for it.
+    FirstToken,
+    /// The pool found a block, and the epoch closed with it.
+    Block,
+    /// The reward matured, ehash became sats, and a second wallet received them.
+    Settled,
+}
+
+/// Runs the demo until its step is reached, or until it is stopped.
+pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let setup = Setup::check(place, options).await?;
+    let stop = on_signal()?;
+    let mut processes = Processes::new(setup.prepare()?);
+    let mut line = Line::new(started);
+    let limit = async {
+        match options.timeout {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let last = options.until.unwrap_or(Step::Settled);
+    let outcome = tokio::select! {
+        walked = line.walk(&mut processes, last) => walked.map(|()| End::Reached),
+        () = stop.cancelled() => Ok(End::Stopped),
+        () = limit => Ok(End::TimedOut),
+    };
+    let summary = summary::collect(&processes, &line).await;
+    let outcome = match (outcome, options.until) {
+        (Ok(End::Reached), None) => {
+            processes.announce();
+            tokio::select! {
+                died = processes.watch() => Err(died),
+                () = stop.cancelled() => Ok(End::Stopped),
+            }
+        }
+        (outcome, _) => outcome,
+    };
+    let where_it_stood = line.where_it_stands();
+    processes.stop().await;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    }
+    let logs = place.logs();
+    match outcome? {
+        End::TimedOut => {
+            anyhow::bail!(
+                "not done after {} s: {where_it_stood}; the logs are in {}",
+                options.timeout.unwrap_or(0),
+                logs.display()
+            )
+        }
+        End::Stopped if options.until.is_some() => {
+            anyhow::bail!("stopped before it was done: {where_it_stood}; start it again to go on")
+        }
+        End::Stopped | End::Reached => Ok(()),
+    }
+}
+
+/// How the walk ended.
+enum End {
+    Reached,
+    Stopped,
+    TimedOut,
+}

@@ -1,0 +1,142 @@
+//! A Cashu wallet on disk: the cdk wallet with its seed, for every unit of one mint.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use bip39::Mnemonic;
+use cdk::amount::{Amount, SplitTarget};
+use cdk::mint_url::MintUrl;
+use cdk::nuts::{CurrencyUnit, PaymentMethod, SecretKey};
+use cdk::wallet::{ReceiveOptions, SendOptions, Wallet, WalletBuilder};
+use cdk_sqlite::WalletSqliteDatabase;
+use poolbox_accounting::{EpochId, Sats, Work};
+use poolbox_service::write_secret;
+
+/// The payment method of quotes that mining pays for.
+const METHOD: &str = "ehash";
+
+/// A wallet's folder, opened.
+pub struct Purse {
+    store: Arc<WalletSqliteDatabase>,
+    seed: [u8; 64],
+    folder: PathBuf,
+}
+
+impl Purse {
+    /// Opens the wallet in `folder`, or makes one with a fresh seed.
+    pub async fn open(folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("make the wallet folder {}", folder.display()))?;
+        let seed_file = folder.join("seed");
+        if !seed_file.exists() {
+            let words = Mnemonic::generate(12).context("make a wallet seed")?;
+            write_secret(&seed_file, format!("{words}\n").as_bytes())?;
+        }
+        let words = std::fs::read_to_string(&seed_file).context("read the wallet seed")?;
+        let words = Mnemonic::from_str(words.trim()).map_err(|_| {
+            anyhow!("{} does not hold twelve seed words; restore it from a backup", seed_file.display())
+        })?;
+        let database = folder.join("wallet.sqlite");
+        let store = WalletSqliteDatabase::new(&database)
+            .await
+            .with_context(|| format!("open the wallet {}", database.display()))?;
+        Ok(Self { store: Arc::new(store), seed: words.to_seed(""), folder: folder.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The part of the wallet that holds `unit` of the mint at `url`.
+    pub fn pocket(&self, url: &str, unit: CurrencyUnit) -> anyhow::Result<Pocket> {
+        let url: MintUrl = url.parse().with_context(|| format!("mint URL {url}"))?;
+        let wallet =
+            WalletBuilder::new().mint_url(url).unit(unit).localstore(self.store.clone()).seed(self.seed);
+        // The mint's limits are its own business: this wallet talks to the box it stands in.
+        let wallet = wallet.without_rate_limiting().build().context("open the wallet")?;
+        Ok(Pocket(wallet))
+    }
+}
+
+/// The wallet of one unit.
+pub struct Pocket(Wallet);
+
+impl Pocket {
+    /// The unit of an epoch.
+    pub fn ehash_unit(epoch: EpochId) -> anyhow::Result<CurrencyUnit> {
+        CurrencyUnit::from_str(&epoch.unit()).map_err(|error| anyhow!("unit {}: {error}", epoch.unit()))
+    }
+
+    /// What it holds.
+    pub async fn balance(&self) -> anyhow::Result<u64> {
+        Ok(self.0.total_balance().await.context("read the wallet's balance")?.to_u64())
+    }
+
+    /// Mints what may be minted of a quote that is locked to `key` (NUT-20).
+    pub async fn mint_locked(&self, quote: &str, key: SecretKey) -> anyhow::Result<Work> {
+        let mut known =
+            self.0.fetch_mint_quote(quote, Some(method())).await.context("look the quote up at the mint")?;
+        known.secret_key = Some(key);
+        self.0.localstore.add_mint_quote(known).await.context("note the quote in the wallet")?;
+        Ok(Work::from_ehash(self.mint(quote).await?))
+    }
+
+    /// A new quote that redeemed ehash will be paid into.
+    pub async fn new_quote(&self) -> anyhow::Result<String> {
+        // Required by the wallet, without meaning for a quote that is paid by melts of any size.
+        let amount = Some(Amount::from(1));
+        let quote =
+            self.0.mint_quote(method(), amount, None, None).await.context("ask the mint for a sat quote")?;
+        Ok(quote.id)
+    }
+
+    /// Mints what was paid into one of this wallet's quotes.
+    pub async fn mint_paid(&self, quote: &str) -> anyhow::Result<Sats> {
+        self.0.check_mint_quote_status(quote).await.context("look the quote up at the mint")?;
+        Ok(Sats::new(self.mint(quote).await?))
+    }
+
+    /// Redeems `amount` of this epoch's ehash into a sat quote at the same mint (a NUT-05 melt).
+    pub async fn redeem(&self, amount: Work, into: &str) -> anyhow::Result<()> {
+        let extra = serde_json::json!({ "amount": amount.ehash() }).to_string();
+        let quote = self
+            .0
+            .melt_quote(method(), into, None, Some(extra))
+            .await
+            .context("ask what the ehash is worth")?;
+        let prepared =
+            self.0.prepare_melt(&quote.id, Default::default()).await.context("prepare to redeem")?;
+        prepared.confirm().await.context("redeem")?;
+        Ok(())
+    }
+
+    /// Puts everything it holds into a token, as text.
+    pub async fn spend_all(&self) -> anyhow::Result<Option<String>> {
+        let balance = Amount::from(self.balance().await?);
+        if balance == Amount::ZERO {
+            return Ok(None);
+        }
+        let prepared =
+            self.0.prepare_send(balance, SendOptions::default()).await.context("prepare a token")?;
+        let token = prepared.confirm(None).await.context("make a token")?;
+        Ok(Some(token.to_string()))
+    }
+
+    /// Takes a token in: swaps it for ecash that only this wallet can spend.
+    pub async fn receive(&self, token: &str) -> anyhow::Result<Sats> {
+        let amount = self.0.receive(token, ReceiveOptions::default()).await.context("receive the token")?;
+        Ok(Sats::new(amount.to_u64()))
+    }
+
+    async fn mint(&self, quote: &str) -> anyhow::Result<u64> {
+        let proofs = self.0.mint(quote, SplitTarget::default(), None).await.context("mint the quote")?;
+        Ok(proofs.iter().map(|proof| proof.amount.to_u64()).sum())
+    }
+}
+
+fn method() -> PaymentMethod {
+    PaymentMethod::Custom(METHOD.into())
+}
