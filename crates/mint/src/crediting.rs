@@ -62,8 +62,31 @@ struct Writer {
     /// Since when the node has answered without a break.
     connected_since: Option<u64>,
     checked: Instant,
-    /// The last complaint, so that a lasting one is logged once.
-    complaint: Option<String>,
+    complaints: Complaints,
+}
+
+/// What the task waits for. Each turn meets it again; it is logged once.
+#[derive(Default)]
+struct Complaints {
+    last: Option<String>,
+    raised: bool,
+}
+
+impl Complaints {
+    fn raise(&mut self, error: &anyhow::Error) {
+        self.raised = true;
+        let text = format!("{error:#}");
+        if self.last.as_ref() != Some(&text) {
+            tracing::warn!(reason = text, "crediting waits");
+            self.last = Some(text);
+        }
+    }
+
+    fn end_turn(&mut self) {
+        if !std::mem::take(&mut self.raised) {
+            self.last = None;
+        }
+    }
 }
 
 /// What one step brings.
@@ -83,7 +106,7 @@ impl Crediting {
             reader: None,
             connected_since: None,
             checked: Instant::now(),
-            complaint: None,
+            complaints: Complaints::default(),
         };
         while !stop.is_cancelled() && writer.parts.health.halted().is_none() {
             let pause = writer.turn().await;
@@ -102,14 +125,14 @@ impl Writer {
     async fn turn(&mut self) -> Duration {
         match self.steps().await {
             Ok(more) => {
-                self.complaint = None;
+                self.complaints.end_turn();
                 if more { Duration::ZERO } else { IDLE }
             }
             Err(error) => {
                 if let Some(breach) = error.chain().find_map(|cause| cause.downcast_ref::<Breach>()) {
                     self.parts.health.halt(&breach.to_string());
                 }
-                self.complain(&error);
+                self.complaints.raise(&error);
                 // Whether a failed commit took effect is only known to the database.
                 if let Err(error) = self.reload().await {
                     tracing::error!(error = format!("{error:#}"), "the mint's books cannot be read");
@@ -150,9 +173,8 @@ impl Writer {
                 Ok(at_tip)
             }
             Err(error) => {
-                if self.connected_since.take().is_some() || self.complaint.is_none() {
-                    self.complain(&error.context("the chain is not followed"));
-                }
+                self.connected_since = None;
+                self.complaints.raise(&error.context("the chain is not followed"));
                 Ok(false)
             }
         }
@@ -261,7 +283,7 @@ impl Writer {
                     reader
                 }
                 Err(error @ poolbox_journal::JournalError::NotCreatedYet(_)) => {
-                    self.complain(&error.into());
+                    self.complaints.raise(&error.into());
                     return Ok(Vec::new());
                 }
                 Err(error) => return Err(error.into()),
@@ -436,14 +458,6 @@ impl Writer {
             condition.block = *block;
             condition.cursor = *cursor;
         });
-    }
-
-    fn complain(&mut self, error: &anyhow::Error) {
-        let text = format!("{error:#}");
-        if self.complaint.as_ref() != Some(&text) {
-            tracing::warn!(reason = text, "waiting");
-            self.complaint = Some(text);
-        }
     }
 
     /// One line for each change of an epoch.

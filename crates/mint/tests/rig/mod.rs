@@ -1,0 +1,265 @@
+//! What the tests stand on: a real node, a real journal, the real `poolbox-mint` as a child
+//! process, and cdk's own wallet as its client.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use cdk::amount::SplitTarget;
+use cdk::nuts::nut20::derive_quote_locking_key;
+use cdk::nuts::{CurrencyUnit, PaymentMethod};
+use cdk::wallet::{Wallet, WalletBuilder};
+use poolbox_accounting::{EpochId, Network, Owner, ShareSeq, Work};
+use poolbox_api::{Client, ClientError, mint as api};
+use poolbox_journal::{Journal, NewShare};
+use poolbox_testnode::TestNode;
+use tempfile::TempDir;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the tests' journal queues shares.
+const QUEUE_EVERY: Duration = Duration::from_millis(20);
+
+pub struct Rig {
+    pub node: TestNode,
+    pub journal: Option<Journal>,
+    dir: TempDir,
+    port: u16,
+    mint: Option<Child>,
+    address: String,
+    shares: u64,
+}
+
+impl Rig {
+    /// A mint on a regtest chain of a few blocks; boundaries are final after `confirmations`.
+    pub async fn new(confirmations: u32) -> Self {
+        let node = TestNode::regtest();
+        node.mine(3);
+        let dir = tempfile::Builder::new().prefix("pbm").tempdir_in("/tmp").unwrap();
+        let journal = Journal::open_queueing_every(QUEUE_EVERY, dir.path().join("journal"), Network::Regtest);
+        let port = free_port();
+        let settings = format!(
+            "network = 'regtest'\ndata_dir = '{dir}/mint'\njournal = '{dir}/journal'\nlisten = '127.0.0.1:{port}'\n\
+             [node]\nrpc_port = {rpc}\ncookie_file = '{cookie}'\n\
+             [epochs]\nconfirmations = {confirmations}\nannouncement_grace_s = 3\n",
+            dir = dir.path().display(),
+            rpc = node.rpc_url().rsplit(':').next().unwrap(),
+            cookie = node.cookie_file().display(),
+        );
+        std::fs::write(dir.path().join("mint.toml"), settings).unwrap();
+        let mut rig = Self {
+            node,
+            journal: Some(journal.unwrap()),
+            dir,
+            port,
+            mint: None,
+            address: String::new(),
+            shares: 0,
+        };
+        assert!(rig.run("init").success());
+        let descriptor = std::fs::read_to_string(rig.path("mint/coinbase.descriptor")).unwrap();
+        let derived = rig.node.cli(&["deriveaddresses", descriptor.trim(), "[0,0]"]);
+        rig.address = derived[0].as_str().unwrap().to_owned();
+        rig.start().await;
+        rig
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `poolbox-mint COMMAND`, to its end.
+    pub fn run(&self, command: &str) -> ExitStatus {
+        mint_command(&self.path("mint.toml"), &self.path("mint.log")).arg(command).status().unwrap()
+    }
+
+    /// Starts the mint and waits for its local API.
+    pub async fn start(&mut self) {
+        let child = mint_command(&self.path("mint.toml"), &self.path("mint.log")).spawn().unwrap();
+        self.mint = Some(child);
+        self.until("the mint answers", async |rig| rig.get::<api::Status>(api::STATUS).await.is_ok()).await;
+    }
+
+    /// SIGKILL: as a power cut would.
+    pub fn kill9(&mut self) {
+        if let Some(mut mint) = self.mint.take() {
+            mint.kill().unwrap();
+            mint.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and waits.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut mint = self.mint.take().unwrap();
+        let killed = Command::new("kill").arg(mint.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        mint.wait().unwrap()
+    }
+
+    /// Journals a share of `owner`, as the pool does.
+    pub async fn share(&mut self, owner: &Owner, ehash: u64) -> ShareSeq {
+        self.shares += 1;
+        let hash = BlockHash::hash(&self.shares.to_be_bytes());
+        self.append(owner, ehash, hash, None).await
+    }
+
+    /// A share of `owner` solves a block that pays the mint: the pool journals it and the node has it.
+    pub async fn block(&mut self, owner: &Owner, ehash: u64) -> BlockHash {
+        let hash = self.node.mine_to(&self.address, 1).remove(0);
+        let hash = BlockHash::from_str(&hash).unwrap();
+        let height = u32::try_from(self.node.height()).unwrap();
+        self.append(owner, ehash, hash, Some(height)).await;
+        hash
+    }
+
+    async fn append(&mut self, owner: &Owner, ehash: u64, hash: BlockHash, block: Option<u32>) -> ShareSeq {
+        let share = NewShare {
+            owner: owner.clone(),
+            worker: "rig".to_owned(),
+            work: Work::from_ehash(ehash),
+            hash,
+            at_ms: poolbox_mint::crediting::unix_time() * 1000,
+            block_height: block,
+        };
+        self.journal.as_ref().unwrap().append(share).await.unwrap()
+    }
+
+    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Client::new(self.path("mint/mint.sock")).unwrap().get(path).await
+    }
+
+    pub async fn status(&self) -> api::Status {
+        self.get(api::STATUS).await.unwrap()
+    }
+
+    pub async fn epoch(&self, n: u64) -> Option<api::Epoch> {
+        let epochs: Vec<api::Epoch> = self.get(api::EPOCHS).await.unwrap();
+        epochs.into_iter().find(|epoch| epoch.n == EpochId::new(n))
+    }
+
+    pub async fn quotes(&self, owner: &Owner) -> Vec<api::Quote> {
+        let quotes: api::OwnerQuotes = self.get(&format!("{}/{owner}", api::OWNERS)).await.unwrap();
+        quotes.quotes
+    }
+
+    /// The one quote of an owner in an epoch, as (credited, paid, issued).
+    pub async fn amounts(&self, owner: &Owner, n: u64) -> Option<(u64, u64, u64)> {
+        let quotes = self.quotes(owner).await.into_iter().filter(|quote| quote.epoch == EpochId::new(n));
+        quotes
+            .map(|quote| (quote.credited.ehash(), quote.paid.ehash(), quote.issued.ehash()))
+            .reduce(|_, _| panic!("one quote expected"))
+    }
+
+    /// Waits until `condition` holds.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(self).await {
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain until {what}; the mint's log:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until an owner's quote in an epoch shows (credited, paid).
+    pub async fn until_amounts(&self, owner: &Owner, n: u64, credited: u64, paid: u64) {
+        let what = format!("epoch {n} of {owner} shows {credited} credited, {paid} paid");
+        let shows = async |rig: &Self| {
+            rig.amounts(owner, n).await.is_some_and(|(c, p, _)| (c, p) == (credited, paid))
+        };
+        self.until(&what, shows).await;
+    }
+
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.path("mint.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    pub fn url(&self, below: &str) -> String {
+        format!("http://127.0.0.1:{}{below}", self.port)
+    }
+
+    /// `GET` as a wallet would.
+    pub async fn listing(&self, path: &str) -> String {
+        reqwest::get(self.url(path)).await.unwrap().text().await.unwrap()
+    }
+
+    /// `POST` as a wallet would, for what cdk's wallet does not do; the body of a refusal.
+    pub async fn refusal(&self, path: &str, body: serde_json::Value) -> String {
+        let answer = reqwest::Client::new().post(self.url(path)).json(&body).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{}", answer.status());
+        answer.text().await.unwrap()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// A person with a seed and cdk's wallet.
+pub struct Person {
+    seed: [u8; 64],
+    store: Arc<cdk_sqlite::WalletSqliteDatabase>,
+}
+
+impl Person {
+    pub async fn new(number: u8) -> Self {
+        let store = Arc::new(cdk_sqlite::wallet::memory::empty().await.unwrap());
+        Self { seed: [number; 64], store }
+    }
+
+    /// The owner part of this person's user name: the wallet's first quote key.
+    pub fn owner(&self) -> Owner {
+        let key = derive_quote_locking_key(&self.seed, 0).unwrap().public_key();
+        Owner::parse(&key.to_string(), Network::Regtest).unwrap()
+    }
+
+    pub fn wallet(&self, url: &str, unit: &str) -> Wallet {
+        let builder = WalletBuilder::new()
+            .mint_url(url.parse().unwrap())
+            .unit(CurrencyUnit::from_str(unit).unwrap())
+            .localstore(self.store.clone())
+            .seed(self.seed)
+            .without_rate_limiting();
+        let wallet = builder.build().unwrap();
+        // An epoch's keyset may be younger than what a wallet remembers of the mint.
+        wallet.set_metadata_cache_ttl(None);
+        wallet
+    }
+
+    /// Mints what may be minted of an owner's quote in an epoch; the amount.
+    pub async fn mint(&self, rig: &Rig, owner: &Owner, n: u64) -> Result<u64, cdk::Error> {
+        let quotes = rig.quotes(owner).await;
+        let quote =
+            quotes.iter().find(|quote| quote.epoch == EpochId::new(n)).expect("a quote in that epoch");
+        let wallet = self.wallet(&rig.url("/ehash"), &quote.unit);
+        let quote = wallet.fetch_mint_quote_with_key_search(&quote.id, Some(method()), 10).await?;
+        let proofs = wallet.mint(&quote.id, SplitTarget::default(), None).await?;
+        Ok(proofs.iter().map(|proof| proof.amount.to_u64()).sum())
+    }
+}
+
+pub fn method() -> PaymentMethod {
+    PaymentMethod::Custom("ehash".to_owned())
+}
+
+pub fn mint_command(settings: &Path, log: &Path) -> Command {
+    let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poolbox-mint"));
+    command.arg("--config").arg(settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,153 @@
+//! Reorganisations, kills and restarts: nothing is lost, nothing is credited twice.
+
+mod rig;
+
+use poolbox_accounting::{EpochId, EpochState, Owner};
+use rig::{Person, Rig, free_port, mint_command};
+
+async fn until_state(rig: &Rig, n: u64, state: EpochState) {
+    let what = format!("epoch {n} is {state:?}");
+    rig.until(&what, async |rig| rig.epoch(n).await.is_some_and(|epoch| epoch.state == state)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphaned_block_dissolves_its_epoch_and_no_work_is_lost() {
+    let mut rig = Rig::new(3).await;
+    let (alice, bob) = (Person::new(1).await.owner(), Person::new(2).await.owner());
+    rig.share(&alice, 100).await;
+    let orphan = rig.block(&alice, 5).await;
+    until_state(&rig, 2, EpochState::Provisional).await;
+    rig.share(&alice, 40).await;
+    rig.share(&bob, 60).await;
+    rig.until_amounts(&alice, 2, 40, 0).await;
+    rig.until_amounts(&bob, 2, 60, 0).await;
+
+    rig.node.cli(&["invalidateblock", &orphan.to_string()]);
+    rig.node.mine(2);
+    rig.until_amounts(&alice, 1, 145, 145).await;
+    rig.until_amounts(&bob, 1, 60, 60).await;
+    assert_eq!(rig.status().await.epoch, EpochId::new(1));
+    assert_eq!(rig.epoch(1).await.unwrap().state, EpochState::Open);
+
+    // The next block opens the epoch of the same number again, and this time it stays.
+    rig.block(&bob, 1).await;
+    rig.share(&alice, 7).await;
+    rig.until_amounts(&alice, 2, 7, 0).await;
+    rig.node.mine(2);
+    rig.until_amounts(&alice, 2, 7, 7).await;
+    assert_eq!(rig.epoch(1).await.unwrap().work.ehash(), 206);
+    assert_eq!(rig.status().await.ehash.credited.ehash(), 213);
+    assert_eq!(rig.status().await.halted, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_survives_kill_nine_at_any_moment_and_is_credited_once() {
+    let mut rig = Rig::new(1).await;
+    let owners: Vec<Owner> = (0..5).map(|n| Owner::Household(format!("room-{n}"))).collect();
+    let mut credited = 0;
+    for round in 0..6u64 {
+        for ehash in 1..=20 {
+            for owner in &owners {
+                rig.share(owner, ehash).await;
+                credited += ehash;
+            }
+        }
+        if round == 3 {
+            rig.block(&owners[0], 9).await;
+            credited += 9;
+        }
+        // Each round dies a little later in its work.
+        tokio::time::sleep(std::time::Duration::from_millis(round * 30)).await;
+        rig.kill9();
+        rig.start().await;
+    }
+    rig.until("all work is credited", async |rig| rig.status().await.ehash.credited.ehash() == credited)
+        .await;
+    rig.kill9();
+    rig.start().await;
+
+    let mut paid = 0;
+    for owner in &owners {
+        for quote in rig.quotes(owner).await {
+            assert_eq!(quote.credited, quote.paid);
+            paid += quote.paid.ehash();
+        }
+    }
+    assert_eq!(paid, credited);
+    assert_eq!(rig.status().await.ehash.credited.ehash(), credited);
+    assert_eq!(rig.status().await.epoch, EpochId::new(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mint_follows_a_restarted_node_with_its_new_cookie() {
+    let mut rig = Rig::new(1).await;
+    let owner = Person::new(1).await.owner();
+    rig.node.stop();
+    rig.until("the outage is seen", async |rig| !rig.status().await.chain.connected).await;
+    rig.share(&owner, 50).await;
+    rig.until_amounts(&owner, 1, 50, 50).await;
+
+    rig.node.restart();
+    let block = rig.block(&owner, 10).await;
+    until_state(&rig, 1, EpochState::Closed).await;
+    assert_eq!(rig.epoch(1).await.unwrap().block_hash, Some(block.to_string()));
+    rig.node.mine(100);
+    until_state(&rig, 1, EpochState::Settled).await;
+    assert!(rig.status().await.sats.reserve.get() > 0);
+    assert!(rig.stop().success(), "{}", rig.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_journal_in_the_place_of_the_credited_one_halts_the_mint() {
+    let mut rig = Rig::new(1).await;
+    let owner = Person::new(1).await.owner();
+    rig.share(&owner, 50).await;
+    rig.until_amounts(&owner, 1, 50, 50).await;
+    rig.stop();
+    rig.journal.take().unwrap().close().await;
+    for file in std::fs::read_dir(rig.path("")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.file_name().unwrap().to_string_lossy().starts_with("journal") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let fresh = poolbox_journal::Journal::open(rig.path("journal"), rig.node.network()).unwrap();
+    rig.journal = Some(fresh);
+    rig.start().await;
+    rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
+    assert!(rig.status().await.halted.unwrap().contains("journal"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_end_with_status_two_and_change_nothing() {
+    let mut rig = Rig::new(1).await;
+    rig.stop();
+    let seed = std::fs::read(rig.path("mint/seed")).unwrap();
+    let settings = std::fs::read_to_string(rig.path("mint.toml")).unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+    let cases = [
+        (settings.replace("network = 'regtest'", "network = 'signet'"), "regtest"),
+        (settings.replace("cookie_file", "cookies"), "cookies"),
+        (
+            settings
+                .lines()
+                .map(|line| match line.starts_with("listen") {
+                    true => format!("listen = '{}'\n", taken.local_addr().unwrap()),
+                    false => format!("{line}\n"),
+                })
+                .collect(),
+            "listen",
+        ),
+    ];
+    for (number, (text, word)) in cases.into_iter().enumerate() {
+        let file = rig.path(&format!("bad-{number}.toml"));
+        let log = rig.path(&format!("bad-{number}.log"));
+        std::fs::write(&file, text).unwrap();
+        let status = mint_command(&file, &log).status().unwrap();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(said.contains(word), "{said}");
+    }
+    assert_eq!(std::fs::read(rig.path("mint/seed")).unwrap(), seed);
+    assert!(rig.run("init").success(), "init again changes nothing");
+    assert_eq!(std::fs::read(rig.path("mint/seed")).unwrap(), seed);
+}
