@@ -1,13 +1,15 @@
 //! What must hold at every moment, checked while the mint runs. A breach means that books, wallet
 //! and signatures disagree: the mint halts, and a person looks before more is signed.
 
+use std::collections::HashMap;
+
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
 use cdk_common::database::DynMintDatabase;
 use poolbox_accounting::{EpochId, Sats, Work};
 
 use crate::ledger::{self, LedgerError, Place, Progress, Redeemed, Settled};
-use crate::treasury::Treasury;
+use crate::treasury::{Balance, Treasury};
 use crate::units::{epoch_of, unit_of};
 
 /// An invariant that does not hold, or could not be checked.
@@ -57,6 +59,10 @@ pub enum CheckError {
     /// An invariant does not hold.
     #[error(transparent)]
     Breach(#[from] Breach),
+    /// The treasury has not seen again what it already held, as after a restore: nothing can be
+    /// said about the reserve yet.
+    #[error("the treasury is still reading the chain")]
+    TreasuryBehind,
     /// The books cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -70,25 +76,29 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError::Breach`] names the invariant.
 pub async fn check(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -> Result<(), CheckError> {
-    // Outstanding is read before the bound it must not pass: both only grow with the bound first.
+    // What is bounded is read before its bound: bounds only grow, so a change in between is no breach.
     let db = mint.localstore();
-    let outstanding = Sats::new(outstanding(mint, &CurrencyUnit::Sat).await?);
+    let ecash = outstanding(mint).await?;
+    let outstanding = Sats::new(ecash.get(&CurrencyUnit::Sat).copied().unwrap_or_default());
     let paid = paid_in_all(&db).await?.sats;
     if outstanding > paid {
         return Err(Breach::SatsFromNothing { outstanding, paid }.into());
     }
-    let reserve = treasury.balance().await.spendable;
+    for &epoch in epochs {
+        let issued = ecash.get(&unit_of(epoch)).copied().unwrap_or_default();
+        check_epoch(&db, epoch, Work::from_ehash(issued)).await?;
+    }
+    let Balance { spendable: reserve, height, .. } = treasury.balance().await;
+    if height < last_settled(&db).await? {
+        return Err(CheckError::TreasuryBehind);
+    }
     if paid > reserve {
         return Err(Breach::Unbacked { owed: paid, reserve }.into());
-    }
-    for &epoch in epochs {
-        check_epoch(mint, &db, epoch).await?;
     }
     Ok(())
 }
 
-async fn check_epoch(mint: &Mint, db: &DynMintDatabase, epoch: EpochId) -> Result<(), CheckError> {
-    let issued = Work::from_ehash(outstanding(mint, &unit_of(epoch)).await?);
+async fn check_epoch(db: &DynMintDatabase, epoch: EpochId, issued: Work) -> Result<(), CheckError> {
     let quoted: Work = ledger::read(db, &Place::paid(epoch)).await?.unwrap_or_default();
     let redeemed: Redeemed = ledger::read(db, &Place::redeemed(epoch)).await?.unwrap_or_default();
     let work = work_of(db, epoch).await?;
@@ -100,20 +110,31 @@ async fn check_epoch(mint: &Mint, db: &DynMintDatabase, epoch: EpochId) -> Resul
     Ok(())
 }
 
-/// Ecash of a unit that is signed and not spent.
+/// Ecash that is signed and not spent, by unit.
 ///
 /// # Errors
 /// When cdk's database cannot be read.
-pub async fn outstanding(mint: &Mint, unit: &CurrencyUnit) -> Result<u64, cdk::Error> {
+pub async fn outstanding(mint: &Mint) -> Result<HashMap<CurrencyUnit, u64>, cdk::Error> {
     let issued = mint.total_issued().await?;
     let redeemed = mint.total_redeemed().await?;
-    let mut outstanding = 0u64;
-    for keyset in mint.keysets().keysets.iter().filter(|keyset| keyset.unit == *unit) {
+    let mut outstanding = HashMap::new();
+    for keyset in mint.keysets().keysets {
         let issued = issued.get(&keyset.id).map_or(0, |amount| amount.to_u64());
         let redeemed = redeemed.get(&keyset.id).map_or(0, |amount| amount.to_u64());
-        outstanding = outstanding.saturating_add(issued.saturating_sub(redeemed));
+        let of_unit: &mut u64 = outstanding.entry(keyset.unit).or_default();
+        *of_unit = of_unit.saturating_add(issued.saturating_sub(redeemed));
     }
     Ok(outstanding)
+}
+
+/// The height of the newest payout that was settled, which the treasury has seen.
+async fn last_settled(db: &DynMintDatabase) -> Result<u32, LedgerError> {
+    let progress: Option<Progress> = ledger::read(db, &Place::progress()).await?;
+    let oldest_live =
+        progress.and_then(|progress| progress.epochs.live().first().map(|epoch| epoch.id.get()));
+    let Some(n) = oldest_live.and_then(|n| n.checked_sub(1)) else { return Ok(0) };
+    let settled: Option<Settled> = ledger::read(db, &Place::settled(EpochId::new(n))).await?;
+    Ok(settled.and_then(|settled| settled.epoch.last_payout_height()).unwrap_or_default())
 }
 
 /// Everything redeemed so far. Sat ecash cannot leave the mint yet, so its sats are all still owed.

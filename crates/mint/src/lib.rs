@@ -1,7 +1,7 @@
 //! The mint: quotes, ehash, epochs and settlement on stock cdk, for the mode `pool`.
 //!
 //! Work flows in from the pool's quote queue and the node's chain, through [`crediting`], the one
-//! task that writes, into quotes that wallets mint; ehash flows back through [`settlement`] into
+//! task that posts, into quotes that wallets mint; ehash flows back through [`settlement`] into
 //! sats that the [`treasury`] backs. [`service`] puts the rooms together.
 
 pub mod crediting;
@@ -11,6 +11,7 @@ pub mod keys;
 pub mod ledger;
 pub mod local;
 pub mod node;
+pub mod posting;
 pub mod public;
 pub mod quotes;
 pub mod service;

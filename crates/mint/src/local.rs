@@ -7,12 +7,13 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use cdk::mint::Mint;
+use cdk::nuts::CurrencyUnit;
 use poolbox_accounting::{EpochId, EpochState, Network, Owner, Work};
 use poolbox_api::{Problem, mint as api};
 use poolbox_service::Answer;
 
 use crate::health::Health;
-use crate::invariants::{known_epochs, outstanding, paid_in_all};
+use crate::invariants::{outstanding, paid_in_all};
 use crate::keys::Keys;
 use crate::ledger::{self, Credit, Place, Progress, Redeemed, Settled};
 use crate::quotes;
@@ -100,10 +101,9 @@ impl Local {
         let condition = self.health.now();
         let redeemed = paid_in_all(&self.mint.localstore()).await?;
         let balance = self.treasury.balance().await;
-        let mut unspent = Work::ZERO;
-        for epoch in known_epochs(&self.mint) {
-            unspent = [unspent, self.outstanding(epoch).await?].into_iter().sum();
-        }
+        let ecash = outstanding(&self.mint).await?;
+        let ehash = ecash.into_iter().filter(|(unit, _)| *unit != CurrencyUnit::Sat);
+        let unspent: Work = ehash.map(|(_, amount)| Work::from_ehash(amount)).sum();
         Ok(api::Status {
             network: self.network,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,14 +133,11 @@ impl Local {
         })
     }
 
-    async fn outstanding(&self, epoch: EpochId) -> anyhow::Result<Work> {
-        Ok(Work::from_ehash(outstanding(&self.mint, &unit_of(epoch)).await?))
-    }
-
     /// All epochs, newest first.
     async fn epochs(&self) -> anyhow::Result<Vec<api::Epoch>> {
         let progress = self.progress().await?;
         let db = self.mint.localstore();
+        let ecash = outstanding(&self.mint).await?;
         let mut list = Vec::new();
         for n in (1..=newest(&progress).get()).rev().map(EpochId::new) {
             let settled = ledger::read::<Settled>(&db, &Place::settled(n)).await?;
@@ -148,6 +145,7 @@ impl Local {
             let epoch = settled.map(|settled| settled.epoch).or_else(|| progress.epochs.get(n).cloned());
             let Some(epoch) = epoch else { continue };
             let redeemed: Redeemed = ledger::read(&db, &Place::redeemed(n)).await?.unwrap_or_default();
+            let unspent = Work::from_ehash(ecash.get(&unit_of(n)).copied().unwrap_or_default());
             let boundary = epoch.boundary();
             // Mature by the chain is not yet settled: the treasury has to see the reward too.
             let state = match epoch.state() {
@@ -164,7 +162,7 @@ impl Local {
                 last_share: boundary.map(|(.., share)| share),
                 reward: epoch.reward(),
                 work: epoch.work,
-                issued: [self.outstanding(n).await?, redeemed.ehash].into_iter().sum(),
+                issued: [unspent, redeemed.ehash].into_iter().sum(),
                 redeemed: redeemed.ehash,
                 paid: redeemed.sats,
                 blocks_to_maturity: closed

@@ -27,6 +27,8 @@ use crate::watcher::Watcher;
 
 /// A new mint reads this many blocks before the tip: the pool may have paid it before its start.
 const BLOCKS_BACK: u32 = 144;
+/// How long requests may take to finish when the process is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Pause between attempts to reach the node.
 const NODE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -99,6 +101,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let mint = start_mint(store, &keys, &settlement, &settings.public_url, open).await?;
     match invariants::check(&mint, &treasury, &invariants::known_epochs(&mint)).await {
         Err(CheckError::Breach(breach)) => health.halt(&breach.to_string()),
+        Err(CheckError::TreasuryBehind) => {
+            tracing::warn!("the treasury reads the chain again; nothing redeems until it has");
+        }
         checked => checked?,
     }
 
@@ -128,7 +133,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 
     let crediting = tokio::spawn(crediting.run(progress, stop.clone()));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
-    let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
+    let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served = tokio::select! {
+        served = served => served,
+        // A client that keeps its connection open does not keep the process.
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+    };
     stop.cancel();
     // The writer ends between two transactions; the rest only reads.
     crediting.await.context("the crediting task broke")?;

@@ -65,7 +65,7 @@ pub enum NodeLogin {
 }
 
 /// A user and password as given to the node. Debug output hides the password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// RPC user.
     pub user: String,

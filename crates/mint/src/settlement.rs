@@ -91,6 +91,9 @@ pub enum Refusal {
         "\"{0}\" is no mint quote of this mint in sat with the method ehash; make one first and name its id"
     )]
     UnknownQuote(String),
+    /// The reserve is not known right now.
+    #[error("the mint's wallet is still reading the chain; try again in a minute")]
+    TreasuryBehind,
     /// Its process ends.
     #[error("the mint is stopping; try again when it is back")]
     Stopping,
@@ -115,6 +118,7 @@ impl From<CheckError> for Refusal {
     fn from(error: CheckError) -> Self {
         match error {
             CheckError::Breach(breach) => Self::Halted(breach.to_string()),
+            CheckError::TreasuryBehind => Self::TreasuryBehind,
             CheckError::Ledger(error) => Self::Ledger(error),
             CheckError::Mint(error) => Self::Mint(error),
         }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use cdk_bdk::{BatchConfig, BitcoinRpcConfig, CdkBdk, ChainSource, FeeEstimationConfig, PaymentTier};
@@ -25,6 +24,8 @@ const CONFIRMATIONS: u32 = 1;
 const MIN_PAYMENT_SAT: u64 = 1000;
 /// Fee rate where the node has no estimate, as on a young chain.
 const FALLBACK_SAT_PER_VB: f64 = 2.0;
+/// How long its tasks may take to end.
+const SHUTDOWN_SECONDS: u64 = 5;
 /// Wallet transactions read at once.
 const PAGE: usize = 100;
 
@@ -35,6 +36,8 @@ pub struct Balance {
     pub spendable: Sats,
     /// In coinbases that cannot be spent yet.
     pub immature: Sats,
+    /// Height that the wallet followed the chain to.
+    pub height: u32,
 }
 
 /// The wallet, with the login that it was opened with.
@@ -55,7 +58,7 @@ struct Open {
 
 impl Treasury {
     /// Opens the wallet in `dir` and starts following the chain. A new wallet reads it from
-    /// `birthday` on, for which the node must answer.
+    /// `birthday` on, for which the node must answer; an old one opens without the node.
     ///
     /// # Errors
     /// When the wallet cannot be opened, or its first address is not the descriptor's.
@@ -67,7 +70,8 @@ impl Treasury {
         store: DynKVStore,
         birthday: u32,
     ) -> anyhow::Result<Self> {
-        let login = node.login.read()?;
+        // The cookie of a stopped node is gone; refresh_login comes when it answers.
+        let login = node.login.read().unwrap_or_default();
         let wallet = new_wallet(&node, network, &keys, &dir, &store, birthday, &login).await?;
         let expected = keys.coinbase_address()?.to_string();
         let first = match wallet.wallet_addresses(0, 1).await?.items.pop() {
@@ -88,6 +92,7 @@ impl Treasury {
         Balance {
             spendable: Sats::new(balance.trusted_spendable_sat),
             immature: Sats::new(balance.immature_sat),
+            height: balance.synced_height,
         }
     }
 
@@ -189,12 +194,9 @@ async fn new_wallet(
             MIN_PAYMENT_SAT,
             MIN_PAYMENT_SAT,
             SYNC_SECONDS,
-            Some(SHUTDOWN.as_secs()),
+            Some(SHUTDOWN_SECONDS),
             None,
         )
     });
     opened.await?.context("open the treasury's wallet")
 }
-
-/// How long its tasks may take to end.
-const SHUTDOWN: Duration = Duration::from_secs(5);

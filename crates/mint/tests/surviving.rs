@@ -2,7 +2,8 @@
 
 mod rig;
 
-use poolbox_accounting::{EpochId, EpochState, Owner};
+use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
+use poolbox_mint::ledger::{Credit, Place, Redeemed};
 use rig::{Person, Rig, free_port, mint_command};
 
 async fn until_state(rig: &Rig, n: u64, state: EpochState) {
@@ -115,6 +116,62 @@ async fn another_journal_in_the_place_of_the_credited_one_halts_the_mint() {
     rig.start().await;
     rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
     assert!(rig.status().await.halted.unwrap().contains("journal"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owing_more_than_the_reserve_halts_the_mint() {
+    let mut rig = Rig::new(1).await;
+    let alice = Person::new(1).await;
+    rig.share(&alice.owner(), 50).await;
+    rig.until_amounts(&alice.owner(), 1, 50, 50).await;
+    rig.stop();
+    let unbacked = Redeemed { ehash: Work::ZERO, sats: Sats::new(1) };
+    rig.tamper(&Place::redeemed_in_all(), &unbacked).await;
+    rig.start().await;
+
+    let reason = rig.status().await.halted.expect("the mint to halt");
+    assert!(reason.contains("1 sat of ecash is owed") && reason.contains("holds only 0 sat"), "{reason}");
+    let refused = alice.mint(&rig, &alice.owner(), 1).await.unwrap_err().to_string();
+    assert!(refused.contains("has halted"), "{refused}");
+    rig.share(&alice.owner(), 1).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(rig.amounts(&alice.owner(), 1).await, Some((50, 50, 0)), "credited while halted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paying_more_than_was_journalled_halts_the_mint() {
+    let mut rig = Rig::new(1).await;
+    let owner = Person::new(1).await.owner();
+    rig.share(&owner, 50).await;
+    rig.until_amounts(&owner, 1, 50, 50).await;
+    rig.stop();
+    rig.tamper(&Place::paid(EpochId::new(1)), &Work::from_ehash(51)).await;
+    rig.start().await;
+    rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
+    assert!(rig.status().await.halted.unwrap().contains("epoch 1 holds 50 ehash of work"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_of_a_thousand_payments_is_followed_by_a_further_one() {
+    let mut rig = Rig::new(1).await;
+    let alice = Person::new(1).await;
+    let owner = alice.owner();
+    rig.share(&owner, 50).await;
+    rig.until_amounts(&owner, 1, 50, 50).await;
+    rig.stop();
+    let place = Place::credit(EpochId::new(1), &owner);
+    let credit: Credit = rig.books(&place).await.unwrap();
+    assert_eq!((credit.quotes, credit.payments), (1, 1));
+    rig.tamper(&place, &Credit { payments: 1000, ..credit }).await;
+    rig.start().await;
+
+    rig.share(&owner, 7).await;
+    rig.until("a second quote is paid", async |rig| rig.quotes(&owner).await.len() == 2).await;
+    let quotes = rig.quotes(&owner).await;
+    let paid: Vec<u64> = quotes.iter().map(|quote| quote.paid.ehash()).collect();
+    let credited: Vec<u64> = quotes.iter().map(|quote| quote.credited.ehash()).collect();
+    assert_eq!((paid, credited), (vec![50, 7], vec![50, 7]));
+    assert_eq!(alice.mint(&rig, &owner, 1).await.unwrap(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,9 +14,11 @@ use cdk::amount::SplitTarget;
 use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{CurrencyUnit, PaymentMethod};
 use cdk::wallet::{Wallet, WalletBuilder};
+use cdk_common::database::DynMintDatabase;
 use poolbox_accounting::{EpochId, Network, Owner, ShareSeq, Work};
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
+use poolbox_mint::ledger::{self, Place};
 use poolbox_testnode::TestNode;
 use tempfile::TempDir;
 
@@ -153,6 +155,24 @@ impl Rig {
         quotes
             .map(|quote| (quote.credited.ehash(), quote.paid.ehash(), quote.issued.ehash()))
             .reduce(|_, _| panic!("one quote expected"))
+    }
+
+    /// Reads the books of a stopped mint.
+    pub async fn books<T: serde::de::DeserializeOwned>(&self, place: &Place) -> Option<T> {
+        ledger::read(&self.database().await, place).await.unwrap()
+    }
+
+    /// Falsifies the books of a stopped mint.
+    pub async fn tamper<T: serde::Serialize + Sync>(&self, place: &Place, record: &T) {
+        let mut tx = self.database().await.begin_transaction().await.unwrap();
+        ledger::write(&mut tx, place, record).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn database(&self) -> DynMintDatabase {
+        assert!(self.mint.is_none(), "the mint should be stopped");
+        let path = self.path("mint/mint.sqlite");
+        Arc::new(cdk_sqlite::MintSqliteDatabase::new(path.to_str().unwrap()).await.unwrap())
     }
 
     /// Waits until `condition` holds.

@@ -1,0 +1,176 @@
+//! Posting to the books: what a step of chain or queue brought, written in one transaction with the
+//! position it was read at. Every quote that is paid for work is paid here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use cdk::mint::{Mint, MintQuote};
+use cdk_common::database::DynMintTransaction;
+use poolbox_accounting::{EpochEvent, EpochId, Owner, Work};
+
+use crate::invariants::Breach;
+use crate::keys::Keys;
+use crate::ledger::{self, Credit, Place, Progress, Settled};
+use crate::quotes;
+use crate::units::open_unit;
+
+/// What one step brings.
+pub struct Step {
+    /// Where chain and queue were read to, and the epochs after it.
+    pub progress: Progress,
+    /// What happened to the epochs, in order.
+    pub events: Vec<EpochEvent>,
+    /// Work of each owner in each epoch.
+    pub credits: BTreeMap<(EpochId, Owner), Work>,
+}
+
+/// Credits that changed, each once, in a fixed order.
+type Touched = BTreeSet<(EpochId, Place)>;
+
+/// Posts a step, all of it or nothing, and returns the quotes that were paid.
+///
+/// # Errors
+/// A [`Breach`] when more would be paid than was journalled; otherwise when the database refuses.
+pub async fn post(mint: &Mint, keys: &Keys, step: &Step, now: u64) -> anyhow::Result<Vec<MintQuote>> {
+    for event in &step.events {
+        if let EpochEvent::Opened(epoch) = event {
+            open_unit(mint, *epoch).await?;
+        }
+    }
+    let db = mint.localstore();
+    let mut tx = db.begin_transaction().await?;
+    match write(&mut tx, mint, keys, step, now).await {
+        Ok(paid) => {
+            tx.commit().await?;
+            Ok(paid)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}
+
+/// Moves settled epochs from the progress to records of their own.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn settle(mint: &Mint, progress: &Progress, settled: &[Settled]) -> anyhow::Result<()> {
+    let db = mint.localstore();
+    let mut tx = db.begin_transaction().await?;
+    for record in settled {
+        ledger::write(&mut tx, &Place::settled(record.epoch.id), record).await?;
+    }
+    ledger::write(&mut tx, &Place::progress(), progress).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn write(
+    tx: &mut DynMintTransaction,
+    mint: &Mint,
+    keys: &Keys,
+    step: &Step,
+    now: u64,
+) -> anyhow::Result<Vec<MintQuote>> {
+    let mut touched = Touched::default();
+    for ((epoch, owner), work) in &step.credits {
+        let place = Place::credit(*epoch, owner);
+        let credit = match ledger::read_in(tx, &place).await? {
+            Some(credit) => credit,
+            None => quotes::new_credit(keys, owner)?,
+        };
+        let credit = grown(credit, *work)?;
+        // The quote is there from the first share on, though unpaid while provisional.
+        quotes::growing(tx, keys, *epoch, &credit, now).await?;
+        ledger::write(tx, &place, &credit).await?;
+        touched.insert((*epoch, place));
+    }
+    for event in &step.events {
+        match event {
+            EpochEvent::Released(epoch) => {
+                let places = ledger::credits_of(tx, *epoch).await?;
+                touched.extend(places.into_iter().map(|place| (*epoch, place)));
+            }
+            EpochEvent::Dissolved { epoch, into } => {
+                touched.extend(move_credits(tx, keys, *epoch, *into, now).await?);
+            }
+            _ => {}
+        }
+    }
+    let mut paid = Vec::new();
+    for (epoch, place) in touched {
+        let Some(live) = step.progress.epochs.get(epoch).filter(|live| live.released()) else { continue };
+        let Some(mut credit) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
+        let payment = quotes::pay(tx, mint, keys, epoch, &mut credit, now).await?;
+        let Some((quote, due)) = payment else { continue };
+        let so_far: Work = ledger::read_in(tx, &Place::paid(epoch)).await?.unwrap_or_default();
+        let ehash = [so_far, due].into_iter().sum();
+        if ehash > live.work {
+            return Err(Breach::EhashFromNothing { epoch, ehash, work: live.work }.into());
+        }
+        ledger::write(tx, &Place::paid(epoch), &ehash).await?;
+        ledger::write(tx, &place, &credit).await?;
+        paid.push(quote.inner());
+    }
+    ledger::write(tx, &Place::progress(), &step.progress).await?;
+    Ok(paid)
+}
+
+/// Credits of an epoch that never happened go to the epoch that is open again. Its own quotes were
+/// never paid and stay empty.
+async fn move_credits(
+    tx: &mut DynMintTransaction,
+    keys: &Keys,
+    from: EpochId,
+    into: EpochId,
+    now: u64,
+) -> anyhow::Result<Touched> {
+    let mut moved = Touched::default();
+    for place in ledger::credits_of(tx, from).await? {
+        let Some(gone) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
+        if gone.paid > Work::ZERO {
+            return Err(Breach::EhashFromNothing { epoch: from, ehash: gone.paid, work: Work::ZERO }.into());
+        }
+        let target = place.moved_to(into);
+        let credit = match ledger::read_in(tx, &target).await? {
+            Some(credit) => credit,
+            None => Credit { quotes: 1, payments: 0, credited: Work::ZERO, ..gone.clone() },
+        };
+        let credit = grown(credit, gone.credited)?;
+        quotes::growing(tx, keys, into, &credit, now).await?;
+        ledger::write(tx, &target, &credit).await?;
+        ledger::remove(tx, &place).await?;
+        moved.insert((into, target));
+    }
+    Ok(moved)
+}
+
+fn grown(credit: Credit, work: Work) -> anyhow::Result<Credit> {
+    let credited = credit.credited.checked_add(work).context("more work than can be counted")?;
+    Ok(Credit { credited, ..credit })
+}
+
+/// Logs one line for each change of an epoch.
+pub fn tell(events: &[EpochEvent]) {
+    for event in events {
+        match event {
+            EpochEvent::PayoutAdded(epoch, payout) => {
+                let (height, block, sats) = (payout.height, payout.hash, payout.reward.get());
+                tracing::info!(%epoch, height, %block, sats, "payout received");
+            }
+            EpochEvent::Closed(epoch, share) => tracing::info!(%epoch, %share, "epoch closed"),
+            EpochEvent::Opened(epoch) => tracing::info!(%epoch, unit = epoch.unit(), "epoch opened"),
+            EpochEvent::Released(epoch) => tracing::info!(%epoch, "epoch released: its ehash can be minted"),
+            EpochEvent::Dissolved { epoch, into } => {
+                tracing::warn!(%epoch, %into, "epoch dissolved: the block that opened it was orphaned");
+            }
+            EpochEvent::BoundarySwapped(epoch, payout) => {
+                tracing::info!(%epoch, height = payout.height, block = %payout.hash, "epoch's block replaced");
+            }
+            EpochEvent::PayoutLost(epoch, payout) => {
+                tracing::warn!(%epoch, height = payout.height, block = %payout.hash, "payout orphaned");
+            }
+            EpochEvent::Settled(epoch) => tracing::info!(%epoch, "epoch's reward is mature"),
+        }
+    }
+}
