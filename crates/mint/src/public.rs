@@ -86,11 +86,9 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
     };
     let method_path = path.strip_suffix(METHOD).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
     match method_path {
-        "/v1/mint/quote" => {
-            if serde_json::from_slice::<MintQuote>(&body).is_ok_and(|quote| quote.pubkey.is_none()) {
-                let detail = "only quotes locked to a key are made here; send a pubkey (NUT-20)";
-                return refuse(StatusCode::BAD_REQUEST, PUBKEY_REQUIRED, detail);
-            }
+        "/v1/mint/quote" if is_unlocked(&body) => {
+            let detail = "only quotes locked to a key are made here; send a pubkey (NUT-20)";
+            return refuse(StatusCode::BAD_REQUEST, PUBKEY_REQUIRED, detail);
         }
         "/v1/melt/quote" => {
             // cdk answers every refusal of a custom method with "unsupported unit".
@@ -114,6 +112,10 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
         _ => {}
     }
     next.run(Request::from_parts(parts, body.into())).await
+}
+
+fn is_unlocked(body: &[u8]) -> bool {
+    serde_json::from_slice::<MintQuote>(body).is_ok_and(|quote| quote.pubkey.is_none())
 }
 
 /// Leaves only sat in what the mint says about itself.

@@ -9,9 +9,11 @@ use cdk::mint::{Mint, MintBuilder};
 use cdk::nuts::{CurrencyUnit, MeltMethodSettings, MintMethodSettings, PaymentMethod};
 use cdk::types::PaymentProcessorKey;
 use cdk_common::common::QuoteTTL;
+use cdk_common::nut02::KeySetVersion;
 use cdk_common::payment::DynMintPayment;
 use cdk_signatory::db_signatory::DbSignatory;
 use cdk_signatory::embedded::Service;
+use cdk_signatory::signatory::{RotateKeyArguments, Signatory};
 use cdk_sqlite::MintSqliteDatabase;
 use poolbox_accounting::{EpochId, UnknownUnit};
 
@@ -67,6 +69,16 @@ pub async fn start_mint(
     let sat = HashMap::from([(CurrencyUnit::Sat, (0, powers(SAT_AMOUNTS)))]);
     let signatory = DbSignatory::new(db.clone(), keys.signatory_seed(), sat, HashMap::new());
     let signatory = Arc::new(Service::new(Arc::new(signatory.await.context("load the keysets")?)));
+    if !signatory.keysets().await?.keysets.iter().any(|keyset| keyset.unit == CurrencyUnit::Sat) {
+        let sat = RotateKeyArguments {
+            unit: CurrencyUnit::Sat,
+            amounts: powers(SAT_AMOUNTS),
+            input_fee_ppk: 0,
+            keyset_id_type: KeySetVersion::Version01,
+            final_expiry: None,
+        };
+        signatory.rotate_keyset(sat).await.context("make the keyset of sat")?;
+    }
 
     let processor: DynMintPayment = settlement.clone();
     let epochs = (1..=open.get() + EPOCHS_AHEAD).map(EpochId::new).map(unit_of);
@@ -97,9 +109,8 @@ pub async fn start_mint(
     // What an earlier run stored is replaced: the settings may have changed since.
     let ttl = QuoteTTL::new(MINT_QUOTE_SECONDS, MELT_QUOTE_SECONDS);
     mint.set_mint_info_and_quote_ttl(info, ttl).await?;
-    ensure_keyset(&mint, CurrencyUnit::Sat, SAT_AMOUNTS).await?;
     for epoch in (1..=open.get()).map(EpochId::new) {
-        ensure_keyset(&mint, unit_of(epoch), EHASH_AMOUNTS).await?;
+        ensure_keyset(&mint, unit_of(epoch)).await?;
     }
     mint.start().await.context("start the mint")?;
     Ok(mint)
@@ -112,7 +123,7 @@ pub async fn start_mint(
 /// When the database refuses.
 pub async fn open_unit(mint: &Mint, epoch: EpochId) -> anyhow::Result<()> {
     let unit = unit_of(epoch);
-    ensure_keyset(mint, unit.clone(), EHASH_AMOUNTS).await?;
+    ensure_keyset(mint, unit.clone()).await?;
     let mut info = mint.mint_info().await?;
     if info.nuts.nut04.get_settings(&unit, &method()).is_none() {
         info.nuts.nut04.methods.push(minting(&unit));
@@ -122,9 +133,9 @@ pub async fn open_unit(mint: &Mint, epoch: EpochId) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ensure_keyset(mint: &Mint, unit: CurrencyUnit, amounts: u32) -> anyhow::Result<()> {
+async fn ensure_keyset(mint: &Mint, unit: CurrencyUnit) -> anyhow::Result<()> {
     if !mint.get_active_keysets().contains_key(&unit) {
-        let made = mint.rotate_keyset(unit.clone(), powers(amounts), 0, true, None).await;
+        let made = mint.rotate_keyset(unit.clone(), powers(EHASH_AMOUNTS), 0, true, None).await;
         made.with_context(|| format!("make the keyset of {unit}"))?;
     }
     Ok(())

@@ -2,9 +2,12 @@
 
 mod rig;
 
+use std::collections::HashMap;
+
 use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
 use poolbox_mint::ledger::{Credit, Place, Redeemed};
-use rig::{Person, Rig, free_port, mint_command};
+use rig::{Person, Rig, free_port, method, mint_command};
+use serde_json::json;
 
 async fn until_state(rig: &Rig, n: u64, state: EpochState) {
     let what = format!("epoch {n} is {state:?}");
@@ -46,7 +49,8 @@ async fn work_survives_kill_nine_at_any_moment_and_is_credited_once() {
     let mut rig = Rig::new(1).await;
     let owners: Vec<Owner> = (0..5).map(|n| Owner::Household(format!("room-{n}"))).collect();
     let mut credited = 0;
-    for round in 0..6u64 {
+    for round in 0..12 {
+        let killer = rig.kill9_at_write(1 + round % 4);
         for ehash in 1..=20 {
             for owner in &owners {
                 rig.share(owner, ehash).await;
@@ -57,9 +61,7 @@ async fn work_survives_kill_nine_at_any_moment_and_is_credited_once() {
             rig.block(&owners[0], 9).await;
             credited += 9;
         }
-        // Each round dies a little later in its work.
-        tokio::time::sleep(std::time::Duration::from_millis(round * 30)).await;
-        rig.kill9();
+        killer.join().unwrap();
         rig.start().await;
     }
     rig.until("all work is credited", async |rig| rig.status().await.ehash.credited.ehash() == credited)
@@ -77,6 +79,68 @@ async fn work_survives_kill_nine_at_any_moment_and_is_credited_once() {
     assert_eq!(paid, credited);
     assert_eq!(rig.status().await.ehash.credited.ehash(), credited);
     assert_eq!(rig.status().await.epoch, EpochId::new(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redemption_that_kill_nine_interrupts_is_paid_once_or_not_at_all() {
+    const EACH: u64 = 100;
+    let mut rig = Rig::new(1).await;
+    let mut people = Vec::new();
+    for number in 1..=8 {
+        people.push(Person::new(number).await);
+    }
+    for person in &people {
+        rig.share(&person.owner(), EACH).await;
+        rig.until_amounts(&person.owner(), 1, EACH, EACH).await;
+        assert_eq!(person.mint(&rig, &person.owner(), 1).await.unwrap(), EACH);
+    }
+    rig.block(&people[0].owner(), EACH).await;
+    rig.node.mine(99);
+    until_state(&rig, 1, EpochState::Settled).await;
+    let reward = rig.epoch(1).await.unwrap().reward.get();
+    let worth = reward * EACH / (EACH * (people.len() as u64 + 1));
+
+    let mut sat_quotes = Vec::new();
+    for (round, person) in (0u64..).zip(&people) {
+        let sat = person.wallet(&rig.url(""), "sat");
+        let into = sat.mint_quote(method(), Some(1.into()), None, None).await.unwrap();
+        let ehash = person.wallet(&rig.url("/ehash"), "ehash-1");
+        let amount = Some(json!({ "amount": EACH }).to_string());
+        let melt = ehash.melt_quote(method(), &into.id, None, amount).await.unwrap();
+        let booked = rig.logged("ehash redeemed");
+        let melting = tokio::spawn(async move {
+            let prepared = ehash.prepare_melt(&melt.id, HashMap::new()).await?;
+            prepared.confirm().await.map(drop)
+        });
+        match round {
+            0..3 => tokio::time::sleep(std::time::Duration::from_millis(4 * round)).await,
+            // Between the payment's transaction and the one that spends the ecash.
+            _ => {
+                while rig.logged("ehash redeemed") == booked && !melting.is_finished() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        rig.kill9();
+        // Whatever the wallet was told, the mint's books decide.
+        melting.abort();
+        rig.start().await;
+        sat_quotes.push((sat, into.id));
+    }
+
+    let mut paid = 0;
+    for (sat, id) in sat_quotes {
+        let amount = sat.check_mint_quote_status(&id).await.unwrap().amount_paid.to_u64();
+        assert!(amount == 0 || amount == worth, "{amount} of {worth} paid");
+        paid += amount;
+    }
+    let status = rig.status().await;
+    assert!(paid > 0, "no redemption got through");
+    assert_eq!(status.sats.redeemed.get(), paid);
+    assert_eq!(status.ehash.redeemed.ehash(), paid / worth * EACH);
+    // Ecash that was paid for is spent, the rest is not: together all that was signed.
+    assert_eq!(status.ehash.issued.ehash(), EACH * people.len() as u64);
+    assert_eq!(status.halted, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,18 @@
 //! What the tests stand on: a real node, a real journal, the real `poolbox-mint` as a child
 //! process, and cdk's own wallet as its client.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure here is the failure of a test"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bitcoin::BlockHash;
@@ -95,6 +102,25 @@ impl Rig {
         }
     }
 
+    /// SIGKILL as soon as the mint's database has been written to `writes` times more: within a
+    /// transaction, or right behind one. At the latest after a second.
+    pub fn kill9_at_write(&mut self, writes: u32) -> JoinHandle<()> {
+        let mut mint = self.mint.take().unwrap();
+        let log = self.path("mint/mint.sqlite-wal");
+        let last = move || std::fs::metadata(&log).and_then(|log| log.modified()).ok();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        std::thread::spawn(move || {
+            for _ in 0..writes {
+                let written = last();
+                while last() == written && Instant::now() < deadline {
+                    std::hint::spin_loop();
+                }
+            }
+            mint.kill().unwrap();
+            mint.wait().unwrap();
+        })
+    }
+
     /// SIGTERM, and waits.
     pub fn stop(&mut self) -> ExitStatus {
         let mut mint = self.mint.take().unwrap();
@@ -151,10 +177,10 @@ impl Rig {
 
     /// The one quote of an owner in an epoch, as (credited, paid, issued).
     pub async fn amounts(&self, owner: &Owner, n: u64) -> Option<(u64, u64, u64)> {
-        let quotes = self.quotes(owner).await.into_iter().filter(|quote| quote.epoch == EpochId::new(n));
-        quotes
-            .map(|quote| (quote.credited.ehash(), quote.paid.ehash(), quote.issued.ehash()))
-            .reduce(|_, _| panic!("one quote expected"))
+        let mut quotes = self.quotes(owner).await;
+        quotes.retain(|quote| quote.epoch == EpochId::new(n));
+        assert!(quotes.len() <= 1, "one quote of {owner} in epoch {n} expected: {quotes:?}");
+        quotes.first().map(|quote| (quote.credited.ehash(), quote.paid.ehash(), quote.issued.ehash()))
     }
 
     /// Reads the books of a stopped mint.
@@ -201,6 +227,12 @@ impl Rig {
         let log = std::fs::read_to_string(self.path("mint.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// How many lines of the whole log contain `text`.
+    pub fn logged(&self, text: &str) -> usize {
+        let log = std::fs::read_to_string(self.path("mint.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains(text)).count()
     }
 
     pub fn url(&self, below: &str) -> String {
