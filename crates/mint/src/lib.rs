@@ -14,6 +14,7 @@ pub mod node;
 pub mod posting;
 pub mod public;
 pub mod quotes;
+pub mod refusal;
 pub mod service;
 pub mod settings;
 pub mod settlement;

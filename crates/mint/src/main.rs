@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 
 fn start(flags: &Flags) -> anyhow::Result<()> {
     let settings = Settings::load(&flags.config)?;
-    log::init(settings.log_file.as_deref(), false)?;
+    log::init(settings.log_file.as_deref())?;
     if let Some(Command::Init) = flags.command {
         return service::init(&settings).map(drop);
     }
