@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn mine(options: MineOptions) -> anyhow::Result<()> {
-    poolbox_service::log::init(options.log.as_deref(), false)?;
+    poolbox_service::log::init(options.log.as_deref())?;
     let stop = poolbox_service::on_signal()?;
     let tally = Arc::new(Tally::default());
     let (jobs, current_job) = watch::channel(None);

@@ -25,7 +25,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let payout = coinbase_output(&settings.coinbase_descriptor_file, settings.network)?;
     let listener = bind_tcp("stratum_v1.listen", settings.stratum_v1).await?;
     claim_data_dir(&settings.data_dir, settings.network)?;
-    log::init(settings.log_file.as_deref(), settings.quiet_terminal)?;
+    log::init(settings.log_file.as_deref())?;
     let api = LocalApi::bind(&settings.api_socket).await?;
     let journal =
         Journal::open(settings.data_dir.join("journal.sqlite"), settings.network).map_err(unusable)?;

@@ -17,8 +17,6 @@ struct Raw {
     coinbase_descriptor_file: PathBuf,
     api_socket: Option<PathBuf>,
     log_file: Option<PathBuf>,
-    #[serde(default)]
-    quiet_terminal: bool,
     #[serde(default = "default_stale_after_s")]
     stale_after_s: u64,
     node: RawNode,
@@ -63,8 +61,6 @@ pub struct Settings {
     pub api_socket: PathBuf,
     /// Where the log goes besides standard error.
     pub log_file: Option<PathBuf>,
-    /// Only warnings on standard error.
-    pub quiet_terminal: bool,
     /// How long miners are kept while the node gives no templates.
     pub stale_after: Duration,
     /// The node's IPC socket.
@@ -107,7 +103,6 @@ impl Settings {
             data_dir: raw.data_dir,
             coinbase_descriptor_file: raw.coinbase_descriptor_file,
             log_file: raw.log_file,
-            quiet_terminal: raw.quiet_terminal,
             stale_after: Duration::from_secs(raw.stale_after_s),
             node_socket: raw.node.ipc_socket,
             stratum_v1: raw.stratum_v1.listen,

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use poolbox_service::log;
 
 use crate::place::Place;
 
@@ -48,15 +49,20 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { state, command } = Arguments::parse();
-    let result = match Place::find(state) {
-        Ok(place) => match command {
-            Command::Status(options) => status::run(&place, &options).await,
-            Command::Claim(options) => claim::run(&place, &options).await,
-            Command::Receive(options) => receive::run(&place, &options).await,
-            Command::Logs(options) => logs::run(&place, &options).await,
-            Command::Demo(options) => demo::run(&place, &options).await,
-        },
-        Err(error) => Err(error),
-    };
-    poolbox_service::exit("poolbox", result)
+    poolbox_service::exit("poolbox", run(state, command).await)
+}
+
+async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
+    // A command says what it does itself; its libraries speak only when asked.
+    if std::env::var_os(log::VARIABLE).is_some() {
+        log::init(None)?;
+    }
+    let place = Place::find(state)?;
+    match command {
+        Command::Status(options) => status::run(&place, &options).await,
+        Command::Claim(options) => claim::run(&place, &options).await,
+        Command::Receive(options) => receive::run(&place, &options).await,
+        Command::Logs(options) => logs::run(&place, &options).await,
+        Command::Demo(options) => demo::run(&place, &options).await,
+    }
 }

@@ -10,6 +10,7 @@ use cdk::amount::{Amount, SplitTarget};
 use cdk::mint_url::MintUrl;
 use cdk::nuts::{CurrencyUnit, PaymentMethod, SecretKey};
 use cdk::wallet::{ReceiveOptions, SendOptions, Wallet, WalletBuilder};
+use cdk_common::wallet::KeysetLoadPolicy;
 use cdk_sqlite::WalletSqliteDatabase;
 use poolbox_accounting::{EpochId, Sats, Work};
 use poolbox_service::write_secret;
@@ -77,6 +78,7 @@ impl Pocket {
 
     /// Mints what may be minted of a quote that is locked to `key` (NUT-20).
     pub async fn mint_locked(&self, quote: &str, key: SecretKey) -> anyhow::Result<Work> {
+        self.refresh().await?;
         let mut known =
             self.0.fetch_mint_quote(quote, Some(method())).await.context("look the quote up at the mint")?;
         known.secret_key = Some(key);
@@ -86,6 +88,7 @@ impl Pocket {
 
     /// A new quote that redeemed ehash will be paid into.
     pub async fn new_quote(&self) -> anyhow::Result<String> {
+        self.refresh().await?;
         // Required by the wallet, without meaning for a quote that is paid by melts of any size.
         let amount = Some(Amount::from(1));
         let quote =
@@ -101,6 +104,7 @@ impl Pocket {
 
     /// Redeems `amount` of this epoch's ehash into a sat quote at the same mint (a NUT-05 melt).
     pub async fn redeem(&self, amount: Work, into: &str) -> anyhow::Result<()> {
+        self.refresh().await?;
         let extra = serde_json::json!({ "amount": amount.ehash() }).to_string();
         let quote = self
             .0
@@ -127,8 +131,15 @@ impl Pocket {
 
     /// Takes a token in: swaps it for ecash that only this wallet can spend.
     pub async fn receive(&self, token: &str) -> anyhow::Result<Sats> {
+        self.refresh().await?;
         let amount = self.0.receive(token, ReceiveOptions::default()).await.context("receive the token")?;
         Ok(Sats::new(amount.to_u64()))
+    }
+
+    /// Every epoch brings a keyset; the wallet would look for new ones once an hour.
+    async fn refresh(&self) -> anyhow::Result<()> {
+        self.0.keysets(KeysetLoadPolicy::Refresh).await.context("ask the mint for its keysets")?;
+        Ok(())
     }
 
     async fn mint(&self, quote: &str) -> anyhow::Result<u64> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,31 +21,29 @@ pub const VARIABLE: &str = "POOLBOX_LOG";
 const MAX_BYTES: u64 = 32 << 20;
 /// Libraries that log at info what only their developers want to know.
 const QUIET: &str = "info,cdk=warn,cdk_common=warn,cdk_signatory=warn,cdk_sql_common=warn,cdk_sqlite=warn,\
-    cdk_axum=warn,cdk_bdk=warn,bdk_wallet=warn,bitcoin_core_sv2=warn,hyper=warn,sqlx=warn";
+    cdk_axum=warn,cdk_bdk=warn,bdk_wallet=warn,bitcoin_core_sv2=off,\
+    bitcoin_core_sv2::unix_capnp::v31x::template_distribution_protocol::handlers=error,hyper=warn,sqlx=warn";
 
-/// Starts logging. `quiet_terminal` leaves standard error to warnings and errors when a file gets all.
+/// Starts logging to standard error and, where one is named, to `file`.
 ///
 /// # Errors
 /// [`Misconfigured`] when the filter in `POOLBOX_LOG` or the file is not usable.
-pub fn init(file: Option<&Path>, quiet_terminal: bool) -> anyhow::Result<()> {
+pub fn init(file: Option<&Path>) -> anyhow::Result<()> {
     let filter = match std::env::var(VARIABLE) {
         Ok(given) => EnvFilter::try_new(&given).map_err(|error| {
             Misconfigured::new(format!("{VARIABLE}={given} is no log filter ({error}); try info"))
         })?,
         Err(_) => EnvFilter::new(QUIET),
     };
-    let terminal_level =
-        if quiet_terminal && file.is_some() { LevelFilter::WARN } else { LevelFilter::TRACE };
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let terminal = Layer::new().with_writer(std::io::stderr).with_ansi(colours);
     let written = match file {
         Some(path) => Some(Layer::new().with_writer(Arc::new(open(path)?)).with_ansi(false)),
         None => None,
     };
-    use tracing_subscriber::Layer as _;
     tracing_subscriber::registry()
         .with(filter)
-        .with(terminal.with_filter(terminal_level))
+        .with(terminal)
         .with(written)
         .try_init()
         .context("start logging twice")

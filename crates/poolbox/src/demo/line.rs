@@ -45,7 +45,9 @@ pub struct Line {
     pub node_version: Option<String>,
     /// The epoch that was redeemed, or the last that closed.
     pub epoch: Option<EpochId>,
-    waiting_for: String,
+    waiting_for: &'static str,
+    /// What the last question was refused with.
+    trouble: Option<String>,
 }
 
 impl Line {
@@ -56,13 +58,17 @@ impl Line {
             times: Times::default(),
             node_version: None,
             epoch: None,
-            waiting_for: "the node has not started".to_owned(),
+            waiting_for: "the node has not started",
+            trouble: None,
         }
     }
 
     /// What is missing, for a person.
     pub fn where_it_stands(&self) -> String {
-        self.waiting_for.clone()
+        match &self.trouble {
+            Some(trouble) => format!("{}; last: {trouble}", self.waiting_for),
+            None => self.waiting_for.to_owned(),
+        }
     }
 
     /// Starts the processes and follows a share to `last`. Ends early when a process does.
@@ -73,7 +79,7 @@ impl Line {
         let before = place.pool()?.get::<pool::Status>(pool::STATUS).await?.journal.shares;
 
         self.wait("no share of a miner was accepted yet (see miner-one.log and pool.log)");
-        until(processes, || async {
+        self.until(processes, || async {
             Ok(place.pool()?.get::<pool::Status>(pool::STATUS).await?.journal.shares > before)
         })
         .await?;
@@ -105,7 +111,7 @@ impl Line {
         self.wait("mint and pool do not answer, or have no work (see mint.log and pool.log)");
         processes.start_mint_and_pool().await?;
         let place = processes.ready.place.clone();
-        until(processes, || async {
+        self.until(processes, || async {
             let mint = place.mint()?.get::<mint::Status>(mint::STATUS).await;
             let pool = place.pool()?.get::<pool::Status>(pool::STATUS).await;
             Ok(mint.is_ok_and(|mint| mint.chain.connected)
@@ -118,7 +124,7 @@ impl Line {
 
     async fn first_token(&mut self, processes: &mut Processes, place: &Place) -> anyhow::Result<()> {
         self.wait("no ehash could be minted yet (see mint.log)");
-        until(processes, || async { Ok(claim(place).await?.minted.ehash() > 0) }).await?;
+        self.until(processes, || async { Ok(claim(place).await?.minted.ehash() > 0) }).await?;
         self.times.first_token_s = Some(self.reached("a wallet holds ehash for it"));
         Ok(())
     }
@@ -126,12 +132,13 @@ impl Line {
     async fn block(&mut self, processes: &mut Processes, place: &Place) -> anyhow::Result<()> {
         self.say("mining gently for a block (ten seconds or so each)");
         self.wait("no block of the pool closed an epoch yet (see pool.log)");
-        let epoch = until_some(processes, || async {
-            let held = claim(place).await?.waiting.into_iter().map(|waiting| waiting.epoch).min();
-            let closed = |epoch: &Epoch| matches!(epoch.state, EpochState::Closed | EpochState::Settled);
-            Ok(epochs(place).await?.into_iter().find(|epoch| held == Some(epoch.n) && closed(epoch)))
-        })
-        .await?;
+        let epoch = self
+            .until_some(processes, || async {
+                let held = claim(place).await?.waiting.into_iter().map(|waiting| waiting.epoch).min();
+                let closed = |epoch: &Epoch| matches!(epoch.state, EpochState::Closed | EpochState::Settled);
+                Ok(epochs(place).await?.into_iter().find(|epoch| held == Some(epoch.n) && closed(epoch)))
+            })
+            .await?;
         self.epoch = Some(epoch.n);
         let said = format!("block found: epoch {} closed with {} for {}", epoch.n, epoch.reward, epoch.work);
         self.times.block_s = Some(self.reached(&said));
@@ -145,7 +152,7 @@ impl Line {
         processes.start_miners(true).await?;
         let started = self.started;
         let mut told = Instant::now();
-        until(processes, || {
+        self.until(processes, || {
             let say = told.elapsed() > Duration::from_secs(5);
             if say {
                 told = Instant::now();
@@ -166,11 +173,12 @@ impl Line {
         processes.start_miners(false).await?;
         self.wait("the ehash was not redeemed (see mint.log)");
         // The mint pays only what its own wallet says can be spent: a sync later.
-        let claimed = until_some(processes, || async {
-            let claimed = claim(place).await?;
-            Ok((claimed.sats > Sats::ZERO).then_some(claimed))
-        })
-        .await?;
+        let claimed = self
+            .until_some(processes, || async {
+                let claimed = claim(place).await?;
+                Ok((claimed.sats > Sats::ZERO).then_some(claimed))
+            })
+            .await?;
         self.wait("the second wallet did not receive the sats");
         let received = send_to_second(place).await?;
         let Claimed { redeemed, sats, .. } = claimed;
@@ -179,8 +187,41 @@ impl Line {
         Ok(())
     }
 
-    fn wait(&mut self, for_what: &str) {
-        for_what.clone_into(&mut self.waiting_for);
+    fn wait(&mut self, for_what: &'static str) {
+        self.waiting_for = for_what;
+        self.trouble = None;
+    }
+
+    /// Asks until the answer is yes, or a process ends.
+    async fn until<F: Future<Output = anyhow::Result<bool>>>(
+        &mut self,
+        processes: &mut Processes,
+        mut ask: impl FnMut() -> F,
+    ) -> anyhow::Result<()> {
+        let ask = || {
+            let answer = ask();
+            async { Ok(answer.await?.then_some(())) }
+        };
+        self.until_some(processes, ask).await
+    }
+
+    async fn until_some<T, F: Future<Output = anyhow::Result<Option<T>>>>(
+        &mut self,
+        processes: &mut Processes,
+        mut ask: impl FnMut() -> F,
+    ) -> anyhow::Result<T> {
+        loop {
+            match ask().await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => self.trouble = None,
+                // Services that are starting or catching up refuse now and then.
+                Err(error) => self.trouble = Some(format!("{error:#}")),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                died = processes.watch() => return Err(died),
+            }
+        }
     }
 
     fn say(&self, text: &str) {
@@ -219,32 +260,4 @@ async fn send_to_second(place: &Place) -> anyhow::Result<Sats> {
     let token = first.spend_all().await?.context("the first wallet holds no sats")?;
     let second = Purse::open(&place.wallet(SECOND_WALLET)).await?.pocket(&url, CurrencyUnit::Sat)?;
     second.receive(&token).await
-}
-
-/// Asks until the answer is yes, or a process ends.
-async fn until<F: Future<Output = anyhow::Result<bool>>>(
-    processes: &mut Processes,
-    mut ask: impl FnMut() -> F,
-) -> anyhow::Result<()> {
-    until_some(processes, || {
-        let answer = ask();
-        async { Ok(answer.await?.then_some(())) }
-    })
-    .await
-}
-
-async fn until_some<T, F: Future<Output = anyhow::Result<Option<T>>>>(
-    processes: &mut Processes,
-    mut ask: impl FnMut() -> F,
-) -> anyhow::Result<T> {
-    loop {
-        // Services that are starting or catching up refuse now and then.
-        if let Ok(Some(answer)) = ask().await {
-            return Ok(answer);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            died = processes.watch() => return Err(died),
-        }
-    }
 }
