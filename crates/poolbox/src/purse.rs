@@ -1,5 +1,7 @@
 //! A Cashu wallet on disk: the cdk wallet with its seed, for every unit of one mint.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -28,8 +30,9 @@ pub struct Purse {
 impl Purse {
     /// Opens the wallet in `folder`, or makes one with a fresh seed.
     pub async fn open(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("make the wallet folder {}", folder.display()))?;
+        // Ecash is whoever's who can read it.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.with_context(|| format!("make the wallet folder {}", folder.display()))?;
         let seed_file = folder.join("seed");
         if !seed_file.exists() {
             let words = Mnemonic::generate(12).context("make a wallet seed")?;

@@ -1,11 +1,11 @@
 //! The processes of the demo's box: started in order, watched, stopped in reverse.
 
-use std::process::ExitStatus;
+use std::ffi::OsString;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use tokio::process::Command;
 
-use super::child::Child;
+use super::child::{Child, Program};
 use super::devnet::Devnet;
 use super::setup::Ready;
 
@@ -13,6 +13,11 @@ use super::setup::Ready;
 pub const MINERS: [(&str, &str); 2] = [("miner-one", "garage.one"), ("miner-two", "attic.two")];
 /// Together a block every ten seconds at devnet's first difficulty.
 const GENTLE: &str = "240k";
+const NODE: &str = "node";
+/// File in the node's folder while it runs.
+const RUNNING: &str = "running";
+/// Has the node find every block again that it ever wrote.
+const REINDEX: &str = "-reindex";
 
 /// Every process of the box.
 pub struct Processes {
@@ -34,9 +39,19 @@ impl Processes {
 
     /// Starts the node; it does not answer yet.
     pub fn start_node(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.ready.node);
-        command.arg(format!("-datadir={}", self.ready.node_dir().display()));
-        self.start("node", command)
+        let data_dir = format!("-datadir={}", self.ready.node_dir().display());
+        let mut program =
+            Program { name: NODE, path: self.ready.node.clone(), arguments: vec![data_dir.into()] };
+        let running = self.ready.node_dir().join(RUNNING);
+        if running.exists() {
+            // It was killed, and wrote its blocks but not their index: no peer here has them for it.
+            program.arguments.push(REINDEX.into());
+        }
+        std::fs::write(&running, "").with_context(|| format!("write {}", running.display()))?;
+        let mut node = program.start(&self.ready.place.logs())?;
+        node.add_argument_for_restarts(REINDEX);
+        self.children.push(node);
+        Ok(())
     }
 
     /// Makes the mint's seed at the first start, then starts mint and pool.
@@ -47,10 +62,10 @@ impl Processes {
         if !output.status.success() {
             bail!("poolbox-mint init: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        for process in ["mint", "pool"] {
-            let mut command = Command::new(self.ready.program(&format!("poolbox-{process}")));
-            command.arg("--config").arg(self.ready.settings(process));
-            self.start(process, command)?;
+        for name in ["mint", "pool"] {
+            let path = self.ready.program(&format!("poolbox-{name}"));
+            let arguments = vec!["--config".into(), self.ready.settings(name).into()];
+            self.children.push(Program { name, path, arguments }.start(&self.ready.place.logs())?);
         }
         Ok(())
     }
@@ -61,35 +76,43 @@ impl Processes {
             miner.stop().await;
         }
         for (name, user) in MINERS {
-            let mut command = Command::new(self.ready.program("poolbox-miner"));
             let url = format!("stratum+tcp://127.0.0.1:{}", self.ready.stratum_port);
-            command.args(["--url", &url, "--user", user, "--threads", "1"]);
+            let mut arguments: Vec<OsString> =
+                ["--url", &url, "--user", user, "--threads", "1"].map(OsString::from).into();
             if !full_speed {
-                command.args(["--max-hashrate", GENTLE]);
+                arguments.extend(["--max-hashrate", GENTLE].map(OsString::from));
             }
-            self.miners.push(Child::start(name, command, &self.ready.place.logs())?);
+            let program = Program { name, path: self.ready.program("poolbox-miner"), arguments };
+            self.miners.push(program.start(&self.ready.place.logs())?);
         }
         Ok(())
     }
 
-    fn start(&mut self, name: &'static str, command: Command) -> anyhow::Result<()> {
-        self.children.push(Child::start(name, command, &self.ready.place.logs())?);
-        Ok(())
-    }
-
-    /// Returns when a process ends that should run: why the demo cannot go on.
+    /// Keeps every process running. Returns when one cannot be kept: why the demo cannot go on.
     pub async fn watch(&mut self) -> anyhow::Error {
-        let all = self.children.iter_mut().chain(&mut self.miners);
-        let waits: Vec<_> = all.map(|child| Box::pin(async { (child.name, child.wait().await) })).collect();
-        if waits.is_empty() {
-            return std::future::pending().await;
+        loop {
+            let children = self.children.iter_mut().chain(&mut self.miners);
+            let endings: Vec<_> =
+                children.map(|child| Box::pin(async { (child.ended().await, child) })).collect();
+            if endings.is_empty() {
+                return std::future::pending().await;
+            }
+            let ((status, child), ..) = futures::future::select_all(endings).await;
+            let name = child.name();
+            let again = match status {
+                Ok(status) => child.start_again(status).map(|()| status),
+                Err(error) => Err(error.into()),
+            };
+            match again {
+                Ok(status) => eprintln!("         {name} ended ({status}) and was started again"),
+                Err(error) => return error,
+            }
+            if name == NODE {
+                // Should it have lost its first block, it needs a new one before it gives work.
+                let devnet = self.devnet.clone();
+                tokio::spawn(async move { devnet.ready().await });
+            }
         }
-        let ((name, status), ..) = futures::future::select_all(waits).await;
-        let status = status.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string());
-        let log = self.ready.place.logs().join(format!("{name}.log"));
-        let last = std::fs::read_to_string(&log).unwrap_or_default();
-        let last = last.lines().last().unwrap_or("it wrote nothing").to_owned();
-        anyhow!("{name} ended ({status}): {last}; its log is {}", log.display())
     }
 
     /// Says what runs where.
@@ -110,7 +133,11 @@ impl Processes {
     /// Stops everything, the last started first.
     pub async fn stop(self) {
         for child in self.miners.into_iter().chain(self.children.into_iter().rev()) {
-            child.stop().await;
+            let is_node = child.name() == NODE;
+            if child.stop().await && is_node {
+                // Kept when it cannot be removed: the next start then only reads more.
+                let _ = std::fs::remove_file(self.ready.node_dir().join(RUNNING));
+            }
         }
     }
 }
