@@ -250,10 +250,11 @@ impl Writer {
                     progress.credited.checked_add(work).context("more work than can be counted")?;
             }
             QuoteMessage::Update { share, height, block_hash } => {
-                if !progress.epochs.knows_payout(block_hash) && self.may_still_come(entry.at, at_tip) {
+                let known = progress.epochs.knows_payout(block_hash);
+                let lost = progress.epochs.tip() >= height;
+                if !known && !lost && self.may_still_come(entry.at, at_tip) {
                     return Ok(false);
                 }
-                let known = progress.epochs.knows_payout(block_hash);
                 tracing::info!(height, block = %block_hash, %share, known, "block announced by the pool");
                 step.events.extend(progress.epochs.announce(block_hash, share));
             }
@@ -263,7 +264,8 @@ impl Writer {
         Ok(true)
     }
 
-    /// Whether a block announced at `at` may still join the chain that is followed here.
+    /// Whether a block announced at `at` may still join the chain that is followed here. (Not when
+    /// another block has its height: should it win after all, it counts as unannounced.)
     fn may_still_come(&self, at: u64, at_tip: bool) -> bool {
         let Some(connected) = self.connected_since else { return true };
         !at_tip || unix_time() <= at.max(connected) + self.parts.rules.announcement_grace_s
