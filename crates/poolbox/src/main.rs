@@ -53,6 +53,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
+    // Wallets are money: whatever is made here, and by the demo's processes, is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // A command says what it does itself; its libraries speak only when asked.
     if std::env::var_os(log::VARIABLE).is_some() {
         log::init(None)?;

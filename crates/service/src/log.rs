@@ -20,7 +20,7 @@ pub const VARIABLE: &str = "POOLBOX_LOG";
 /// A file larger than this is set aside (`.1`) at the next start.
 const MAX_BYTES: u64 = 32 << 20;
 /// Libraries that log at info what only their developers want to know.
-const QUIET: &str = "info,cdk=warn,cdk_common=warn,cdk_signatory=warn,cdk_sql_common=warn,cdk_sqlite=warn,\
+const QUIET: &str = "info,cdk=warn,cdk_common=warn,cdk_signatory=warn,cdk_sql_common=error,cdk_sqlite=warn,\
     cdk_axum=warn,cdk_bdk=warn,bdk_wallet=warn,bitcoin_core_sv2=off,\
     bitcoin_core_sv2::unix_capnp::v31x::template_distribution_protocol::handlers=error,hyper=warn,sqlx=warn";
 
