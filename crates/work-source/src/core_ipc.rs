@@ -22,8 +22,8 @@ use session::End;
 /// How to reach the node and what to ask of it.
 #[derive(Clone, Debug)]
 pub struct CoreIpcConfig {
-    /// The node's socket, `<datadir>/<network>/node.sock`. Found blocks are also written into the
-    /// directory `solutions` beside it.
+    /// The node's socket, `<datadir>/<network>/node.sock`. An empty directory `solutions` is made beside
+    /// it.
     pub socket: PathBuf,
     /// Fees a template must gain over the last one to be worth new jobs.
     pub fee_threshold: Sats,

@@ -35,7 +35,21 @@ async fn a_node_in_initial_download_is_waited_for_and_then_a_solved_block_become
     let following = new_block(&mut events).await;
     assert_eq!((following.prev_hash, following.height), (hash, template.height + 1));
     assert_complete(&following, &node);
-    assert!(node.network_dir().join("solutions").join(format!("{hash}.dat")).exists());
+}
+
+#[tokio::test]
+async fn a_block_is_not_fetched_while_it_is_submitted() {
+    let node = TestNode::regtest();
+    node.mine(1);
+    let source = source(&node);
+    let mut events = source.events();
+    for _ in 0..20 {
+        let template = new_block(&mut events).await;
+        source.submit(solve(&template)).await.unwrap();
+    }
+    // The client library would have fetched it for a copy on disk; the node does not survive both.
+    let copies = node.network_dir().join("solutions").read_dir().unwrap().count();
+    assert_eq!(copies, 0);
 }
 
 #[tokio::test]

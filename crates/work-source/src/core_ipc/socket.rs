@@ -24,8 +24,8 @@ pub fn probe(path: &Path) -> Result<(), Outage> {
     UnixStream::connect(path).map(drop).map_err(outage)
 }
 
-/// Makes the directory the client library writes each found block to before it submits it. When it
-/// cannot, it drops the block without a word, so this is a condition for mining.
+/// Makes the directory that the client library wants to have before it submits a block. When it
+/// cannot make it, it drops the block without a word, so this is a condition for mining.
 pub fn create_solutions_directory(socket: &Path) -> Result<(), Outage> {
     let path = socket.with_file_name("solutions");
     std::fs::create_dir_all(&path)
