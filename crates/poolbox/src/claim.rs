@@ -105,12 +105,15 @@ pub async fn claim(place: &Place, options: &Options) -> anyhow::Result<Claimed> 
 
     let mut minted = Vec::new();
     for quote in quotes.quotes.iter().filter(|quote| quote.paid > quote.issued) {
-        let pocket = purse.pocket(&status.ehash_url, Pocket::ehash_unit(quote.epoch)?)?;
+        let pocket = purse.pocket(&status.ehash_url, Pocket::ehash_unit(quote.epoch)?).await?;
         minted.push(pocket.mint_locked(&quote.id, key.clone()).await?);
     }
-    let sats = purse.pocket(&status.url, CurrencyUnit::Sat)?;
+    let sats = purse.pocket(&status.url, CurrencyUnit::Sat).await?;
     let (redeemed, received, waiting) = redeem(&mint, &status, &purse, &sats).await?;
     let token = if options.keep { None } else { sats.spend_all().await? };
+    if let Some(token) = &token {
+        purse.note_token(token)?;
+    }
     Ok(Claimed {
         owner: owner.to_string(),
         minted: minted.into_iter().sum(),
@@ -130,9 +133,10 @@ async fn redeem(
 ) -> anyhow::Result<(Work, Sats, Vec<Waiting>)> {
     let mut epochs: Vec<Epoch> = mint.get(mint::EPOCHS).await?;
     epochs.sort_by_key(|epoch| epoch.n);
-    let (mut redeemed, mut waiting, mut into) = (Vec::new(), Vec::new(), None);
+    let into = sats.redeem_quote().await?;
+    let (mut redeemed, mut waiting) = (Vec::new(), Vec::new());
     for epoch in epochs {
-        let pocket = purse.pocket(&status.ehash_url, Pocket::ehash_unit(epoch.n)?)?;
+        let pocket = purse.pocket(&status.ehash_url, Pocket::ehash_unit(epoch.n)?).await?;
         let ehash = Work::from_ehash(pocket.balance().await?);
         if ehash == Work::ZERO {
             continue;
@@ -141,17 +145,11 @@ async fn redeem(
             waiting.push(Waiting { epoch: epoch.n, ehash, blocks: epoch.blocks_to_maturity });
             continue;
         }
-        let quote = match &into {
-            Some(quote) => String::clone(quote),
-            None => into.insert(sats.new_quote().await?).clone(),
-        };
-        pocket.redeem(ehash, &quote).await.with_context(|| format!("{ehash} of epoch {}", epoch.n))?;
+        pocket.redeem(ehash, &into).await.with_context(|| format!("{ehash} of epoch {}", epoch.n))?;
         redeemed.push(ehash);
     }
-    let received = match into {
-        Some(quote) => sats.mint_paid(&quote).await?,
-        None => Sats::ZERO,
-    };
+    // Also what an earlier claim redeemed and could not mint any more.
+    let received = sats.mint_paid(&into).await?;
     Ok((redeemed.into_iter().sum(), received, waiting))
 }
 

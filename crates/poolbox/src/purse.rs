@@ -1,18 +1,21 @@
 //! A Cashu wallet on disk: the cdk wallet with its seed, for every unit of one mint.
 
 use std::fs::DirBuilder;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use bip39::Mnemonic;
 use cdk::amount::{Amount, SplitTarget};
 use cdk::mint_url::MintUrl;
 use cdk::nuts::{CurrencyUnit, PaymentMethod, SecretKey};
 use cdk::wallet::{ReceiveOptions, SendOptions, Wallet, WalletBuilder};
-use cdk_common::wallet::KeysetLoadPolicy;
+use cdk_common::wallet::{KeysetLoadPolicy, MintQuote};
 use cdk_sqlite::WalletSqliteDatabase;
 use poolbox_accounting::{EpochId, Sats, Work};
 use poolbox_service::write_secret;
@@ -20,11 +23,13 @@ use poolbox_service::write_secret;
 /// The payment method of quotes that mining pays for.
 const METHOD: &str = "ehash";
 
-/// A wallet's folder, opened.
+/// A wallet's folder, opened. One process at a time has it: what another left unfinished is taken
+/// up again, and must not be somebody's work in progress.
 pub struct Purse {
     store: Arc<WalletSqliteDatabase>,
     seed: [u8; 64],
     folder: PathBuf,
+    _lock: File,
 }
 
 impl Purse {
@@ -33,6 +38,10 @@ impl Purse {
         // Ecash is whoever's who can read it.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| format!("make the wallet folder {}", folder.display()))?;
+        let lock = File::create(folder.join("lock")).context("lock the wallet")?;
+        let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
+            .await?
+            .context("lock the wallet")?;
         let seed_file = folder.join("seed");
         if !seed_file.exists() {
             let words = Mnemonic::generate(12).context("make a wallet seed")?;
@@ -46,7 +55,7 @@ impl Purse {
         let store = WalletSqliteDatabase::new(&database)
             .await
             .with_context(|| format!("open the wallet {}", database.display()))?;
-        Ok(Self { store: Arc::new(store), seed: words.to_seed(""), folder: folder.to_owned() })
+        Ok(Self { store: Arc::new(store), seed: words.to_seed(""), folder: folder.to_owned(), _lock: lock })
     }
 
     /// Where it is.
@@ -54,14 +63,31 @@ impl Purse {
         &self.folder
     }
 
-    /// The part of the wallet that holds `unit` of the mint at `url`.
-    pub fn pocket(&self, url: &str, unit: CurrencyUnit) -> anyhow::Result<Pocket> {
+    /// The part of the wallet that holds `unit` of the mint at `url`, with what an earlier run left
+    /// unfinished brought to its end.
+    pub async fn pocket(&self, url: &str, unit: CurrencyUnit) -> anyhow::Result<Pocket> {
         let url: MintUrl = url.parse().with_context(|| format!("mint URL {url}"))?;
         let wallet =
             WalletBuilder::new().mint_url(url).unit(unit).localstore(self.store.clone()).seed(self.seed);
         // The mint's limits are its own business: this wallet talks to the box it stands in.
         let wallet = wallet.without_rate_limiting().build().context("open the wallet")?;
+        let report = wallet.recover_incomplete_sagas().await.context("finish what was cut off")?;
+        ensure!(
+            report.failed == 0,
+            "{} cut-off operations of the wallet cannot be finished yet",
+            report.failed
+        );
         Ok(Pocket(wallet))
+    }
+
+    /// Writes a token down before it is shown: it is money that the wallet no longer has.
+    pub fn note_token(&self, token: &str) -> anyhow::Result<()> {
+        let path = self.folder.join("tokens");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let mut file = file.with_context(|| format!("open {}", path.display()))?;
+        writeln!(file, "{token}")
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("write {}", path.display()))
     }
 }
 
@@ -89,9 +115,17 @@ impl Pocket {
         Ok(Work::from_ehash(self.mint(quote).await?))
     }
 
-    /// A new quote that redeemed ehash will be paid into.
-    pub async fn new_quote(&self) -> anyhow::Result<String> {
+    /// The quote that redeemed ehash is paid into: one and the same for the wallet's life, so that
+    /// nothing paid is ever forgotten.
+    pub async fn redeem_quote(&self) -> anyhow::Result<String> {
         self.refresh().await?;
+        let known = self.0.localstore.get_mint_quotes().await.context("read the wallet's quotes")?;
+        let of_this = |quote: &&MintQuote| {
+            quote.mint_url == self.0.mint_url && quote.unit == self.0.unit && quote.payment_method == method()
+        };
+        if let Some(quote) = known.iter().find(of_this) {
+            return Ok(quote.id.clone());
+        }
         // Required by the wallet, without meaning for a quote that is paid by melts of any size.
         let amount = Some(Amount::from(1));
         let quote =
@@ -99,10 +133,13 @@ impl Pocket {
         Ok(quote.id)
     }
 
-    /// Mints what was paid into one of this wallet's quotes.
+    /// Mints what was paid into one of this wallet's quotes and is not minted yet.
     pub async fn mint_paid(&self, quote: &str) -> anyhow::Result<Sats> {
-        self.0.check_mint_quote_status(quote).await.context("look the quote up at the mint")?;
-        Ok(Sats::new(self.mint(quote).await?))
+        let quote = self.0.check_mint_quote_status(quote).await.context("look the quote up at the mint")?;
+        if quote.amount_paid == quote.amount_issued {
+            return Ok(Sats::ZERO);
+        }
+        Ok(Sats::new(self.mint(&quote.id).await?))
     }
 
     /// Redeems `amount` of this epoch's ehash into a sat quote at the same mint (a NUT-05 melt).

@@ -46,7 +46,7 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
         .map_err(|error| Misconfigured::new(format!("standard input holds no Cashu token ({error})")))?;
     let url = token.mint_url().context("read the token's mint")?.to_string();
     let purse = Purse::open(&place.wallet(&options.wallet)).await?;
-    let pocket = purse.pocket(&url, token.unit().unwrap_or(CurrencyUnit::Sat))?;
+    let pocket = purse.pocket(&url, token.unit().unwrap_or(CurrencyUnit::Sat)).await?;
     let sats = pocket.receive(text.trim()).await?;
     let balance = Sats::new(pocket.balance().await?);
     let received = Received { wallet: options.wallet.clone(), sats, balance };

@@ -256,8 +256,10 @@ pub async fn epochs(place: &Place) -> anyhow::Result<Vec<Epoch>> {
 /// Pays what the first wallet holds to the second one, by token.
 async fn send_to_second(place: &Place) -> anyhow::Result<Sats> {
     let url = place.mint()?.get::<mint::Status>(mint::STATUS).await?.url;
-    let first = Purse::open(&place.wallet(OWNER)).await?.pocket(&url, CurrencyUnit::Sat)?;
-    let token = first.spend_all().await?.context("the first wallet holds no sats")?;
-    let second = Purse::open(&place.wallet(SECOND_WALLET)).await?.pocket(&url, CurrencyUnit::Sat)?;
-    second.receive(&token).await
+    let first = Purse::open(&place.wallet(OWNER)).await?;
+    let token = first.pocket(&url, CurrencyUnit::Sat).await?.spend_all().await?;
+    let token = token.context("the first wallet holds no sats")?;
+    first.note_token(&token)?;
+    let second = Purse::open(&place.wallet(SECOND_WALLET)).await?;
+    second.pocket(&url, CurrencyUnit::Sat).await?.receive(&token).await
 }

@@ -34,10 +34,10 @@ pub struct Options {
     #[arg(long)]
     fresh: bool,
     /// Where Sv1 miners connect.
-    #[arg(long, default_value_t = 3333, value_name = "N")]
+    #[arg(long, default_value_t = 3333, value_name = "N", value_parser = port())]
     stratum_port: u16,
     /// Where wallets connect.
-    #[arg(long, default_value_t = 3338, value_name = "N")]
+    #[arg(long, default_value_t = 3338, value_name = "N", value_parser = port())]
     mint_port: u16,
     /// Folder with poolbox-pool, poolbox-mint and poolbox-miner; that of this program unless set.
     #[arg(long, value_name = "DIR")]
@@ -45,6 +45,11 @@ pub struct Options {
     /// The bitcoin-node program (Bitcoin Core 31 or later).
     #[arg(long, env = "BITCOIN_NODE", default_value = "bitcoin-node", value_name = "FILE")]
     node: PathBuf,
+}
+
+/// Zero would be any port, which nobody could tell the miners.
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
 }
 
 /// How far a share has come.

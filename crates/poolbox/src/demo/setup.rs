@@ -14,6 +14,8 @@ use crate::place::Place;
 
 /// Folders and files that `--fresh` removes; nothing else in the state directory is touched.
 const OWN: [&str; 5] = ["node", "pool", "mint", "wallets", "logs"];
+/// File that is locked for as long as the demo runs.
+const LOCK: &str = "demo.lock";
 const PROGRAMS: [&str; 3] = ["poolbox-pool", "poolbox-mint", "poolbox-miner"];
 /// User of the node's RPC. Its password is made at the first start.
 const RPC_USER: &str = "poolbox";
@@ -78,6 +80,10 @@ impl Setup {
         }
         let node = check_node(&options.node).await?;
         check_state(place)?;
+        if place.of(LOCK).exists() {
+            // Before the ports, which a demo that runs here holds as well.
+            lock(place)?;
+        }
         free_port("--stratum-port", options.stratum_port)?;
         free_port("--mint-port", options.mint_port)?;
         if options.stratum_port == options.mint_port {
@@ -186,7 +192,10 @@ async fn check_node(node: &Path) -> anyhow::Result<PathBuf> {
     let shown = node.display();
     let remedy =
         "name Bitcoin Core 31 or later with --node or BITCOIN_NODE; `cargo xtask node` finds or builds it";
-    let said = Command::new(node).arg("--version").output().await;
+    // Before it says so, it would open settings and configuration in the home directory: a real node's
+    // files perhaps, and two that start at once get in each other's way.
+    let nothing_opened = ["-noconf", "-nosettings", "-datadir=/"];
+    let said = Command::new(node).arg("--version").args(nothing_opened).output().await;
     let said = said.map_err(|error| {
         Misconfigured::new(format!("the node {shown} cannot be started ({error}); {remedy}"))
     })?;
@@ -214,8 +223,14 @@ fn check_state(place: &Place) -> anyhow::Result<()> {
         ))
         .into());
     }
-    if root.join("network").exists() {
-        return claim_data_dir(root, Network::Devnet);
+    if let Ok(found) = std::fs::read_to_string(root.join("network")) {
+        let found = found.trim();
+        if found == Network::Devnet.name() {
+            return Ok(());
+        }
+        let sentence =
+            format!("--state {shown} belongs to {found}, and a demo runs on devnet; use another directory");
+        return Err(Misconfigured::new(sentence).into());
     }
     match std::fs::read_dir(root) {
         Ok(mut entries) => match entries.next() {
@@ -232,7 +247,7 @@ fn check_state(place: &Place) -> anyhow::Result<()> {
 }
 
 fn lock(place: &Place) -> anyhow::Result<File> {
-    let path = place.of("demo.lock");
+    let path = place.of(LOCK);
     let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
