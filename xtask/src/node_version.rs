@@ -38,8 +38,10 @@ impl fmt::Display for Unusable {
 
 /// Runs `program --version` and judges the answer, and whether what belongs to it is there.
 pub fn ask(program: &Path) -> Result<(), Unusable> {
+    // Before it says so, it would open settings and configuration in the home directory: a real node's
+    // files perhaps, and two that start at once get in each other's way.
     let answer = Command::new(program)
-        .arg("--version")
+        .args(["--version", "-noconf", "-nosettings", "-datadir=/"])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| Unusable::DoesNotRun(error.to_string()))?;

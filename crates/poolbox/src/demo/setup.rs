@@ -82,7 +82,7 @@ impl Setup {
         check_state(place)?;
         if place.of(LOCK).exists() {
             // Before the ports, which a demo that runs here holds as well.
-            lock(place)?;
+            drop(lock(place)?);
         }
         free_port("--stratum-port", options.stratum_port)?;
         free_port("--mint-port", options.mint_port)?;
