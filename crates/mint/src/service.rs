@@ -70,8 +70,8 @@ fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
 /// starting.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let started_at = unix_time();
-    let keys = init(&settings)?;
     let listener = bind_tcp("listen", settings.listen).await?;
+    let keys = init(&settings)?;
     let local_api = LocalApi::bind(&settings.api_socket).await?;
     let node = Node::new(settings.node.clone());
 

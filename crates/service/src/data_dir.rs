@@ -17,7 +17,8 @@ const STAMP: &str = "network";
 /// network is refused and left as it is.
 ///
 /// # Errors
-/// [`Misconfigured`] for another network's directory, I/O errors with their path.
+/// [`Misconfigured`] for another network's directory or one that cannot be made, other I/O errors
+/// with their path.
 pub fn claim_data_dir(dir: &Path, network: Network) -> anyhow::Result<()> {
     let stamp = dir.join(STAMP);
     match std::fs::read_to_string(&stamp) {
@@ -34,7 +35,10 @@ pub fn claim_data_dir(dir: &Path, network: Network) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("read {}", stamp.display())),
     }
     let made = DirBuilder::new().recursive(true).mode(0o750).create(dir);
-    made.with_context(|| format!("make data directory {}", dir.display()))?;
+    made.map_err(|error| {
+        let dir = dir.display();
+        Misconfigured::new(format!("data directory {dir} cannot be made: {error}; use another directory"))
+    })?;
     std::fs::write(&stamp, format!("{network}\n")).with_context(|| format!("write {}", stamp.display()))
 }
 
