@@ -83,12 +83,14 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
     }
     let lines = read(&mut tails, options)?;
     print(&lines[lines.len().saturating_sub(options.lines)..]);
-    while options.follow {
+    if !options.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
         open_new(&folder, options, &mut tails)?;
         print(&read(&mut tails, options)?);
     }
-    Ok(())
 }
 
 fn print(lines: &[Line]) {

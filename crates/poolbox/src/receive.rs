@@ -42,8 +42,11 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
         eprintln!("paste the token, then press Enter and Ctrl-D:");
     }
     std::io::stdin().read_to_string(&mut text).context("read the token from standard input")?;
-    let token = Token::from_str(text.trim())
-        .map_err(|error| Misconfigured::new(format!("standard input holds no Cashu token ({error})")))?;
+    let token = Token::from_str(text.trim()).map_err(|error| {
+        Misconfigured::new(format!(
+            "standard input holds no Cashu token ({error}); give one that begins with cashu"
+        ))
+    })?;
     let url = token.mint_url().context("read the token's mint")?.to_string();
     let purse = Purse::open(&place.wallet(&options.wallet)).await?;
     let pocket = purse.pocket(&url, token.unit().unwrap_or(CurrencyUnit::Sat)).await?;
