@@ -1,14 +1,14 @@
 //! The whole line: a share becomes sats in a second wallet, and the next start goes on from there.
-#![allow(clippy::unwrap_used, reason = "a failure here is the failure of a test")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a failure here is the failure of a test")]
 
 mod rig;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rig::Rig;
+use rig::{Rig, files};
 use serde_json::{Value, json};
 
 /// Several times what a busy machine needs.
@@ -144,8 +144,8 @@ fn no_secret_is_told(rig: &Rig, said: &[(&str, String)], token: &str) {
 /// Seeds and the password are their owner's alone, wherever they are written; so is ecash.
 fn no_secret_is_readable_by_others(state: &Path) {
     let secrets = secrets(state);
-    for file in files(state) {
-        let content = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+    for (file, content) in files(state) {
+        let content = String::from_utf8_lossy(&content);
         let ecash = file.starts_with(state.join("wallets"));
         if ecash || secrets.iter().any(|secret| content.contains(secret)) {
             assert!(is_private(&file, state), "others can read {}", file.display());
@@ -161,24 +161,14 @@ fn is_private(file: &Path, state: &Path) -> bool {
 
 /// The seeds of the mint and of each wallet, and the password of the node.
 fn secrets(state: &Path) -> Vec<String> {
-    let holds_one = |file: &PathBuf| file.ends_with("seed") || file.ends_with("rpc.password");
-    let secrets = files(state).into_iter().filter(holds_one);
+    let holds_one = |file: &Path| file.ends_with("seed") || file.ends_with("rpc.password");
+    let found = files(state).into_iter().filter(|(file, _)| holds_one(file));
     let secrets: Vec<_> =
-        secrets.map(|file| std::fs::read_to_string(file).unwrap().trim().to_owned()).collect();
+        found.map(|(_, content)| String::from_utf8(content).unwrap().trim().to_owned()).collect();
     // Mint, node, garage, attic, bob and carol.
     assert_eq!(secrets.len(), 6);
     assert!(secrets.iter().all(|secret| secret.len() > 30));
     secrets
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let below = entries.flat_map(|entry| match entry.file_type().unwrap() {
-        kind if kind.is_dir() => files(&entry.path()),
-        kind if kind.is_file() => vec![entry.path()],
-        _ => Vec::new(),
-    });
-    below.collect()
 }
 
 fn log(rig: &Rig, process: &str) -> String {

@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
@@ -27,8 +29,11 @@ const STOPPING: Duration = Duration::from_secs(60);
 /// Where one box is to live.
 pub struct Rig {
     dir: TempDir,
+    pub node: PathBuf,
     pub stratum_port: u16,
     pub mint_port: u16,
+    /// Programs started so far: each has its own files for what it says.
+    started: Cell<u32>,
 }
 
 impl Rig {
@@ -36,7 +41,8 @@ impl Rig {
         // Not $TMPDIR: the path of a unix socket may have 107 bytes.
         let dir = tempfile::Builder::new().prefix("pbe").tempdir_in("/tmp").unwrap();
         let (one, other) = (listen(), listen());
-        Self { dir, stratum_port: port(&one), mint_port: port(&other) }
+        let (stratum_port, mint_port) = (port(&one), port(&other));
+        Self { dir, node: from_environment("BITCOIN_NODE"), stratum_port, mint_port, started: Cell::new(0) }
     }
 
     /// The box's state directory. It does not exist before the first start.
@@ -49,13 +55,13 @@ impl Rig {
         self.dir.path().join(name)
     }
 
-    /// Starts `poolbox demo` with this state, these ports and the tests' node; later flags win.
+    /// Starts `poolbox demo` with this state, these ports and this node.
     pub fn demo(&self, flags: &[&str]) -> Running {
-        let mut command = poolbox(&self.state());
-        command.arg("demo").arg("--node").arg(bitcoin_node()).arg("--bin-dir").arg(bin_dir());
+        let mut command = program("poolbox");
+        command.arg("--state").arg(self.state()).arg("demo").arg("--node").arg(&self.node);
         command.args(["--stratum-port", &self.stratum_port.to_string()]);
         command.args(["--mint-port", &self.mint_port.to_string()]).args(flags);
-        Running::start(command, &self.beside("out"), "")
+        self.start(command, "")
     }
 
     /// Runs another command of `poolbox` on this state to its end.
@@ -65,9 +71,21 @@ impl Rig {
 
     /// The same with text on standard input.
     pub fn poolbox_reads(&self, arguments: &[&str], stdin: &str) -> Ended {
-        let mut command = poolbox(&self.state());
+        let mut command = program("poolbox");
+        command.arg("--state").arg(self.state()).args(arguments);
+        self.start(command, stdin).ended_within(MOMENT)
+    }
+
+    /// Runs another of the programs just built to its end.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Ended {
+        let mut command = program(name);
         command.args(arguments);
-        Running::start(command, &self.beside("asked"), stdin).ended_within(MOMENT)
+        self.start(command, "").ended_within(MOMENT)
+    }
+
+    fn start(&self, command: Command, stdin: &str) -> Running {
+        self.started.set(self.started.get() + 1);
+        Running::start(command, &self.beside(&self.started.get().to_string()), stdin)
     }
 
     /// What `poolbox status --json` says.
@@ -192,32 +210,37 @@ impl Ended {
     /// one sentence with each of `words`.
     #[track_caller]
     pub fn refused(&self, words: &[&str]) {
-        assert_eq!(self.status, Some(2), "{self:?}");
-        assert_eq!(self.stdout, "");
         assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        self.refused_at_length(words);
+    }
+
+    /// The same in several lines, as mistakes in flags are told.
+    #[track_caller]
+    pub fn refused_at_length(&self, words: &[&str]) {
+        assert_eq!((self.status, self.stdout.as_str()), (Some(2), ""), "{self:?}");
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {:?}", self.stderr);
         }
     }
 }
 
-/// Runs any program to its end.
-pub fn run(command: Command, out: &Path) -> Ended {
-    Running::start(command, out, "").ended_within(MOMENT)
-}
-
-/// One of the programs just built.
-pub fn program(name: &str) -> Command {
-    let mut command = Command::new(bin_dir().join(name));
+fn program(name: &str) -> Command {
+    let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join(name));
     command.env_remove("POOLBOX_STATE").env_remove("POOLBOX_LOG").env_remove("BITCOIN_NODE");
     command
 }
 
-/// `poolbox` for the box in `state`.
-pub fn poolbox(state: &Path) -> Command {
-    let mut command = program("poolbox");
-    command.arg("--state").arg(state);
-    command
+/// Every file below `folder` with what it holds.
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(files(&entry.path())),
+            kind if kind.is_file() => _ = found.insert(entry.path(), std::fs::read(entry.path()).unwrap()),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// A port that is taken for as long as the listener lives.
@@ -228,15 +251,6 @@ pub fn listen() -> TcpListener {
 /// Which port that is.
 pub fn port(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
-}
-
-/// The tests' node.
-pub fn bitcoin_node() -> PathBuf {
-    from_environment("BITCOIN_NODE")
-}
-
-fn bin_dir() -> PathBuf {
-    from_environment("POOLBOX_BIN_DIR")
 }
 
 fn from_environment(variable: &str) -> PathBuf {
