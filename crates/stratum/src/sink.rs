@@ -35,7 +35,7 @@ pub struct RejectedShare {
 /// What happened to a worker's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerChange {
-    /// It was given its first job.
+    /// It sent its first share, or had a job for longer than a health probe stays.
     Joined,
     /// Its difficulty changed.
     Retargeted,

@@ -19,6 +19,9 @@ use crate::vardiff::{Vardiff, VardiffLimits};
 
 /// Firmware waits 60 to 120 s for a line; a job goes out at least this often.
 const NOTIFY_EVERY_MS: u64 = 40_000;
+/// Health probes of firmwares subscribe, authorise, read a job and leave: AxeOS within 5 s. Who stays
+/// this long with a job is a miner, even one that has not found a share yet.
+const PROBE_MS: u64 = 10_000;
 /// Lines in a row that are not JSON-RPC before the client is taken for something else.
 const MAX_GARBAGE: u32 = 10;
 /// User names on one connection.
@@ -74,8 +77,10 @@ pub struct Session {
     extranonce1: [u8; EXTRANONCE1_BYTES],
     user_agent: String,
     subscribed: bool,
-    /// Given a first job.
-    joined: bool,
+    /// When it was given its first job.
+    started_ms: Option<u64>,
+    /// Its workers were reported: it is a miner and no probe.
+    known: bool,
     /// By user name as the miner writes it.
     workers: BTreeMap<String, Identity>,
     version_mask: u32,
@@ -101,7 +106,8 @@ impl Session {
             extranonce1,
             user_agent: String::new(),
             subscribed: false,
-            joined: false,
+            started_ms: None,
+            known: false,
             workers: BTreeMap::new(),
             version_mask: 0,
             vardiff,
@@ -160,6 +166,9 @@ impl Session {
             if changed {
                 self.report_workers(WorkerChange::Retargeted);
             }
+        }
+        if self.started_ms.is_some_and(|started| now.ms.saturating_sub(started) >= PROBE_MS) {
+            self.make_known();
         }
         mem::take(&mut self.actions)
     }
@@ -255,9 +264,9 @@ impl Session {
         {
             self.vardiff.restart(wish, now.ms);
         }
-        if self.joined && new {
+        if self.known && new {
             self.actions.push(news);
-        } else if !self.joined {
+        } else if self.started_ms.is_none() {
             self.begin(now);
         }
     }
@@ -285,9 +294,8 @@ impl Session {
     /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
     fn begin(&mut self, now: Now) {
         self.notify(now);
-        if !self.joined && self.told.is_some() {
-            self.joined = true;
-            self.report_workers(WorkerChange::Joined);
+        if self.started_ms.is_none() && self.told.is_some() {
+            self.started_ms = Some(now.ms);
         }
     }
 
@@ -326,6 +334,7 @@ impl Session {
         let Some(identity) = user.and_then(|user| self.workers.get(user)).cloned() else {
             return self.refuse(id, None, RejectReason::Unauthorized);
         };
+        self.make_known();
         let Some(submission) = self.read_submission(params) else {
             return self.refuse(id, Some(identity), RejectReason::Malformed);
         };
@@ -378,9 +387,17 @@ impl Session {
         self.actions.push(Action::Rejected(RejectedShare { identity, reason }));
     }
 
-    /// Health probes authorise too: only a miner that was given a job is a worker.
+    /// Reports the workers, once: at the first share, good or bad, or when it stayed.
+    fn make_known(&mut self) {
+        if !self.known {
+            self.known = true;
+            self.report_workers(WorkerChange::Joined);
+        }
+    }
+
+    /// Says nothing of a connection that may still be a probe.
     fn report_workers(&mut self, change: WorkerChange) {
-        if self.joined {
+        if self.known {
             let seen: Vec<Action> =
                 self.workers.values().map(|identity| self.seen(identity, change)).collect();
             self.actions.extend(seen);

@@ -81,6 +81,14 @@ fn kept(actions: &[Action]) -> Option<&AcceptedShare> {
     })
 }
 
+fn news(actions: &[Action]) -> Vec<(WorkerChange, String)> {
+    let seen = |action: &Action| match action {
+        Action::Worker(seen) => Some((seen.change, seen.identity.worker.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(seen).collect()
+}
+
 fn refusal(actions: &[Action]) -> Option<RejectReason> {
     actions.iter().find_map(|action| match action {
         Action::Rejected(share) => Some(share.reason),
@@ -140,10 +148,60 @@ fn older_axeos_and_nerdqaxe_subscribe_first_and_configure_later() {
 #[test]
 fn the_probe_of_axeos_sees_notify_in_the_first_line_and_makes_no_worker() {
     let mut session = session();
-    let actions = session.on_line(r#"{"id":1,"method":"mining.subscribe","params":["bitaxe"]}"#, START);
+    let mut actions = session.on_line(r#"{"id":1,"method":"mining.subscribe","params":["bitaxe"]}"#, START);
     let Action::Send(line) = &actions[0] else { panic!("{actions:?}") };
     assert!(line.contains("mining.notify") && line.len() < 1023, "{line}");
-    assert!(session.on_close().is_empty());
+    let authorise = r#"{"id":2,"method":"mining.authorize","params":["garage.bitaxe","x"]}"#;
+    actions.extend(session.on_line(authorise, START));
+    assert_eq!(methods(&sent(&actions)).last().unwrap(), "mining.notify", "it was given a job");
+    actions.extend((1..=5).flat_map(|second| session.on_tick(at(second))));
+    actions.extend(session.on_close());
+    assert!(news(&actions).is_empty(), "{actions:?}");
+}
+
+#[test]
+fn a_worker_joins_with_its_first_share_good_or_bad() {
+    let good = shares(1)[0];
+    for nonce in [good, good + 1] {
+        let (mut session, job) = mining();
+        let actions = submit(&mut session, at(1), &job, 0, nonce);
+        assert!(kept(&actions).is_some() != refusal(&actions).is_some());
+        assert_eq!(news(&actions), [(WorkerChange::Joined, "one".to_owned())]);
+        assert!(matches!(actions[0], Action::Worker(_)), "before its share is counted");
+        assert!(news(&submit(&mut session, at(1), &job, 0, nonce)).is_empty(), "once");
+        assert_eq!(news(&session.on_close()), [(WorkerChange::Left, "one".to_owned())]);
+    }
+}
+
+#[test]
+fn a_worker_that_stays_joins_before_its_first_share() {
+    let (mut session, _) = mining();
+    let joined: Vec<_> = (1..=30)
+        .filter(|&second| {
+            news(&session.on_tick(at(second))).iter().any(|(change, _)| *change == WorkerChange::Joined)
+        })
+        .collect();
+    assert_eq!(joined, [10]);
+    let second = r#"{"id":3,"method":"mining.authorize","params":["garage.two","x"]}"#;
+    assert_eq!(news(&session.on_line(second, at(31))), [(WorkerChange::Joined, "two".to_owned())]);
+    assert_eq!(news(&session.on_close()).len(), 2, "and leaves with the first");
+}
+
+#[test]
+fn who_waits_without_a_job_is_no_worker_yet() {
+    let limits = VardiffLimits { min: Difficulty::MIN, max: Difficulty::MAX };
+    let settings = SessionSettings { network: Network::Devnet, start: Difficulty::MIN, limits };
+    let mut session = Session::new(Arc::new(settings), [0; 4], START);
+    let lines = [
+        r#"{"id":1,"method":"mining.subscribe","params":["test"]}"#,
+        r#"{"id":2,"method":"mining.authorize","params":["garage.one","x"]}"#,
+    ];
+    let mut actions: Vec<_> = lines.iter().flat_map(|line| session.on_line(line, START)).collect();
+    actions.extend(session.on_tick(at(60)));
+    actions.extend(session.on_job(fixture::job(fixture::template()), at(60)));
+    actions.extend(session.on_tick(at(69)));
+    assert!(news(&actions).is_empty(), "{actions:?}");
+    assert_eq!(news(&session.on_tick(at(70))).len(), 1);
 }
 
 #[test]
