@@ -89,6 +89,7 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
     }
     match token {
         Some(token) => println!("{token}"),
+        None if sats > Sats::ZERO => eprintln!("the sats are in the wallet"),
         None => eprintln!("no sats yet; what was minted is in the wallet, claim again later"),
     }
     Ok(())
