@@ -29,8 +29,9 @@ fn a_share_becomes_sats_in_a_second_wallet() {
 
     // Again, without --until: the same chain and balances.
     let again = rig.demo(&["--json"]);
-    let mined =
-        |now: &Value| now["pool"]["journal"]["work_ehash"].as_u64() > number(&first, "ehash.journalled");
+    let mined = |now: &Value| {
+        now["pool"]["journal"]["work_ehash"].as_u64() > Some(number(&first, "ehash.journalled"))
+    };
     let now = rig.until("the next share is journalled", START, |now| mined(now) && !now["mint"].is_null());
     the_chain_goes_on(&first, &now);
     let token = paid_to_carol(&rig, &first);
@@ -72,8 +73,8 @@ fn the_numbers_add_up(summary: &Value) {
     let of = |path| number(summary, path);
     assert!(of("ehash.issued") <= of("ehash.journalled"), "{summary:#}");
     assert!(of("ehash.redeemed") <= of("ehash.issued"), "{summary:#}");
-    assert!(of("ehash.redeemed") > Some(0), "{summary:#}");
-    assert!(of("sats.redeemed") > Some(0), "{summary:#}");
+    assert!(of("ehash.redeemed") > 0, "{summary:#}");
+    assert!(of("sats.redeemed") > 0, "{summary:#}");
     assert!(of("sats.outstanding") <= of("sats.reserve"), "{summary:#}");
     let miners = summary["miners"].as_array().unwrap();
     let names: Vec<_> = miners.iter().map(|miner| miner["name"].as_str().unwrap()).collect();
@@ -102,17 +103,17 @@ fn every_process_wrote_a_log(rig: &Rig) {
 }
 
 fn the_chain_goes_on(first: &Value, now: &Value) {
-    let matured = number(first, "epoch.height").unwrap() + 99;
-    assert!(now["mint"]["chain"]["height"].as_u64() >= Some(matured), "{now:#}");
+    let matured = number(first, "epoch.height") + 99;
+    assert!(number(now, "mint.chain.height") >= matured, "{now:#}");
     let epochs = now["epochs"].as_array().unwrap();
     let same = epochs.iter().find(|epoch| epoch["n"] == first["epoch"]["n"]).unwrap();
     assert_eq!(same["block_hash"], first["epoch"]["block_hash"]);
     assert_eq!(same["state"], "settled");
     for epoch in epochs {
-        let within = |part: &str, whole: &str| epoch[part].as_u64() <= epoch[whole].as_u64();
+        let within = |part: &str, whole: &str| number(epoch, part) <= number(epoch, whole);
         assert!(within("paid", "reward") && within("issued", "work"), "{epoch:#}");
     }
-    assert!(now["mint"]["epoch"].as_u64() > number(first, "epoch.n"), "{now:#}");
+    assert!(number(now, "mint.epoch") > number(first, "epoch.n"), "{now:#}");
     assert_eq!(now["mint"]["halted"], Value::Null);
 }
 
@@ -128,10 +129,10 @@ fn the_balances_go_on(first: &Value, last: &Value) {
 /// all it holds to a third.
 fn paid_to_carol(rig: &Rig, first: &Value) -> String {
     let claimed = rig.poolbox(&["claim", "attic", "--wallet", "bob", "--json"]).json();
-    assert!(claimed["minted"].as_u64() > Some(0), "{claimed:#}");
+    assert!(number(&claimed, "minted") > 0, "{claimed:#}");
     let token = claimed["token"].as_str().unwrap_or_else(|| panic!("no token: {claimed:#}")).to_owned();
     let received = rig.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token).json();
-    let all = number(first, "sats.redeemed").unwrap() + claimed["sats"].as_u64().unwrap();
+    let all = number(first, "sats.redeemed") + number(&claimed, "sats");
     assert_eq!((&received["sats"], &received["balance"]), (&json!(all), &json!(all)));
     token
 }
@@ -180,6 +181,8 @@ fn log(rig: &Rig, process: &str) -> String {
     std::fs::read_to_string(rig.state().join("logs").join(format!("{process}.log"))).unwrap()
 }
 
-fn number(value: &Value, path: &str) -> Option<u64> {
-    path.split('.').fold(value, |value, key| &value[key]).as_u64()
+#[track_caller]
+fn number(value: &Value, path: &str) -> u64 {
+    let found = path.split('.').fold(value, |value, key| &value[key]).as_u64();
+    found.unwrap_or_else(|| panic!("no number {path} in {value:#}"))
 }
