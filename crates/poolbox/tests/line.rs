@@ -133,7 +133,9 @@ fn paid_to_carol(rig: &Rig, first: &Value) -> String {
     let token = claimed["token"].as_str().unwrap_or_else(|| panic!("no token: {claimed:#}")).to_owned();
     let received = rig.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token).json();
     let all = number(first, "sats.redeemed") + number(&claimed, "sats");
-    assert_eq!((&received["sats"], &received["balance"]), (&json!(all), &json!(all)));
+    // The demo that runs meanwhile may have settled, and paid the second wallet, once more.
+    assert!(number(&received, "sats") >= all, "{received:#}");
+    assert_eq!(received["balance"], received["sats"]);
     token
 }
 
