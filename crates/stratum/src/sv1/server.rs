@@ -1,6 +1,8 @@
 //! The sockets around [`Session`]: one task for each miner, everything bounded.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,7 +111,7 @@ impl<S: ShareSink> Server<S> {
             jobs,
             sink,
             started: Instant::now(),
-            next_extranonce: AtomicU32::new(1),
+            next_extranonce: AtomicU32::new(random_start()),
             open: Mutex::default(),
         }
     }
@@ -266,7 +268,7 @@ impl<S: ShareSink> Server<S> {
         Some(Seat { server: self, address })
     }
 
-    /// Unique among the open connections: 2^32 others come before it returns.
+    /// Unique in this process: 2^32 others come before it returns.
     fn extranonce1(&self) -> [u8; 4] {
         self.next_extranonce.fetch_add(1, Ordering::Relaxed).to_be_bytes()
     }
@@ -275,5 +277,24 @@ impl<S: ShareSink> Server<S> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ms, unix: u32::try_from(unix).unwrap_or(u32::MAX) }
+    }
+}
+
+/// Where the extranonces of a process begin. Not at a fixed number: after a restart within one block
+/// a miner must not get its old extranonce, and with it the headers that were credited before.
+fn random_start() -> u32 {
+    // The standard library's hasher is keyed by the system's random source.
+    let random = RandomState::new().build_hasher().finish();
+    (random >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random_start;
+
+    #[test]
+    fn a_restart_does_not_hand_out_the_same_extranonces_again() {
+        let starts: std::collections::HashSet<u32> = (0..8).map(|_| random_start()).collect();
+        assert!(starts.len() > 6, "{starts:?}");
     }
 }
