@@ -34,9 +34,10 @@ fn a_share_becomes_sats_in_a_second_wallet() {
     };
     let now = rig.until("the next share is journalled", START, |now| mined(now) && !now["mint"].is_null());
     the_chain_goes_on(&first, &now);
-    let token = paid_to_carol(&rig, &first);
+    let (token, received) = paid_to_carol(&rig, &first);
     let last = again.stopped();
     the_balances_go_on(&first, &last.json());
+    assert!(received <= number(&last.json(), "sats.redeemed"), "more sats than were ever paid");
 
     let mut said = vec![("first start", settled.stderr), ("second start", last.stderr)];
     said.extend(PROCESSES.map(|process| (process, log(&rig, process))));
@@ -127,7 +128,7 @@ fn the_balances_go_on(first: &Value, last: &Value) {
 
 /// The commands that a person types: the second wallet also takes what the other miner earned, and pays
 /// all it holds to a third.
-fn paid_to_carol(rig: &Rig, first: &Value) -> String {
+fn paid_to_carol(rig: &Rig, first: &Value) -> (String, u64) {
     let claimed = rig.poolbox(&["claim", "attic", "--wallet", "bob", "--json"]).json();
     assert!(number(&claimed, "minted") > 0, "{claimed:#}");
     let token = claimed["token"].as_str().unwrap_or_else(|| panic!("no token: {claimed:#}")).to_owned();
@@ -136,7 +137,7 @@ fn paid_to_carol(rig: &Rig, first: &Value) -> String {
     // The demo that runs meanwhile may have settled, and paid the second wallet, once more.
     assert!(number(&received, "sats") >= all, "{received:#}");
     assert_eq!(received["balance"], received["sats"]);
-    token
+    (token, number(&received, "sats"))
 }
 
 fn no_secret_is_told(rig: &Rig, said: &[(&str, String)], token: &str) {
