@@ -15,4 +15,4 @@ pub use coinbase::{Coinbase, CoinbaseError, EXTRANONCE1_BYTES, EXTRANONCE2_BYTES
 pub use job::{Job, JobFeed, JobNumber};
 pub use share::{Extranonce, RejectReason, Solved, Submission, VERSION_ROLLING_MASK};
 pub use sink::{AcceptedShare, RejectedShare, ShareSink, SinkError, WorkerChange, WorkerSeen};
-pub use vardiff::{Vardiff, VardiffLimits};
+pub use vardiff::{Class, Introduction, Start, Vardiff, VardiffLimits, password_difficulty};
