@@ -19,6 +19,10 @@ pub struct Status {
     pub started_at: u64,
     /// Where Sv1 miners connect, as `stratum+tcp://host:port`.
     pub stratum_v1: String,
+    /// Where Sv2 miners connect, as `stratum2+tcp://host:port/authority-key`.
+    pub stratum_v2: String,
+    /// Why mining was stopped: a job would have paid the wrong party. None while all is well.
+    pub halted: Option<String>,
     /// Open miner connections.
     pub connections: u32,
     /// Where jobs come from.

@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::writer::{Request, Writer};
 use crate::{JournalError, JournalTotals, NewShare};
 
-/// Shares that may wait for the writer; past that, appending waits (back-pressure, not memory).
+/// Appends that may wait for the writer; past that, appending waits (back-pressure, not memory).
 const MAX_WAITING: usize = 4096;
 /// How often journalled shares are put into the quote queue.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,13 +73,14 @@ impl Journal {
         Ok(Self { requests, stats })
     }
 
-    /// Journals a share. Returns when it is on disk; dropping the future does not take it back.
+    /// Journals shares, in order and all or none. Returns the place of the last when they are on disk;
+    /// dropping the future does not take them back.
     ///
     /// # Errors
-    /// The share was not journalled and must not be acknowledged. The next may succeed.
-    pub async fn append(&self, share: NewShare) -> Result<ShareSeq, JournalError> {
+    /// The shares were not journalled and must not be acknowledged. The next may succeed.
+    pub async fn append(&self, shares: Vec<NewShare>) -> Result<ShareSeq, JournalError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Append(share, reply)).await.map_err(|_| JournalError::Closed)?;
+        self.requests.send(Request::Append(shares, reply)).await.map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 

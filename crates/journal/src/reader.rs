@@ -1,10 +1,11 @@
 //! The mint's side of the journal: reading, from another process, without ever holding the pool up.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{Identity, Network, Owner, ShareSeq, Work};
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::schema::{self, Found};
@@ -81,8 +82,10 @@ impl QueueReader {
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
             let share = NewShare {
-                owner: self.owner(&row.get::<_, String>(1)?)?,
-                worker: row.get(2)?,
+                identity: Arc::new(Identity {
+                    owner: self.owner(&row.get::<_, String>(1)?)?,
+                    worker: row.get(2)?,
+                }),
                 work: Work::from_ehash(row.get(3)?),
                 hash: block_hash(row, 4)?,
                 at_ms: row.get(5)?,

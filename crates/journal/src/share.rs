@@ -1,15 +1,15 @@
 //! A share as it is journalled.
 
+use std::sync::Arc;
+
 use bitcoin::BlockHash;
-use poolbox_accounting::{Owner, ShareSeq, Work};
+use poolbox_accounting::{Identity, ShareSeq, Work};
 
 /// An accepted share on its way into the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewShare {
-    /// Who the work belongs to.
-    pub owner: Owner,
-    /// The owner's machine.
-    pub worker: String,
+    /// Who the work belongs to, and their machine.
+    pub identity: Arc<Identity>,
     /// What the share is worth: the work of its job's target.
     pub work: Work,
     /// Hash of the header that was found.

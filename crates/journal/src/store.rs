@@ -136,7 +136,7 @@ fn append<'a>(
     let mut insert = tx.prepare_cached("INSERT INTO shares VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for share in shares {
         totals = totals.plus(share)?;
-        let worker = workers.id(tx, share)?;
+        let worker = workers.id(tx, &share.identity)?;
         insert.execute(params![
             totals.shares,
             worker,
@@ -159,10 +159,10 @@ fn append<'a>(
 fn queue_all(tx: &Transaction<'_>, totals: &mut JournalTotals, now: u64) -> Result<(), rusqlite::Error> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO queue (at, owner, work, share)
-         SELECT ?1, workers.owner, SUM(shares.work), MAX(shares.seq)
-         FROM shares JOIN workers ON workers.id = shares.worker
-         WHERE shares.seq > ?2
-         GROUP BY workers.owner ORDER BY MAX(shares.seq)",
+         SELECT ?1, workers.owner, SUM(sums.work), MAX(sums.last)
+         FROM (SELECT worker, SUM(work) AS work, MAX(seq) AS last FROM shares WHERE seq > ?2 GROUP BY worker)
+             AS sums JOIN workers ON workers.id = sums.worker
+         GROUP BY workers.owner ORDER BY MAX(sums.last)",
     )?;
     insert.execute(params![now, totals.queued_through.get()])?;
     totals.queued_through = ShareSeq::new(totals.shares);

@@ -1,14 +1,18 @@
+use std::sync::Arc;
+
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Network, Owner, Work};
+use poolbox_accounting::{Identity, Network, Owner, Work};
 
 use crate::store::Store;
 use crate::{NewShare, QueueReader};
 
 fn share(worker: usize) -> NewShare {
     NewShare {
-        owner: Owner::Household("garage".into()),
-        worker: format!("rig{worker}"),
+        identity: Arc::new(Identity {
+            owner: Owner::Household("garage".into()),
+            worker: format!("rig{worker}"),
+        }),
         work: Work::from_ehash(1),
         hash: BlockHash::all_zeros(),
         at_ms: 0,

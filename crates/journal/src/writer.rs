@@ -14,16 +14,18 @@ use tokio::time::timeout_at;
 use crate::store::Store;
 use crate::{JournalError, JournalStats, JournalTotals, NewShare};
 
-/// Most shares in one commit: about 3 ms of SQLite's time.
+/// A commit takes no further append once it has so many shares: about 3 ms of SQLite's time.
 const MAX_GROUP: usize = 4096;
 
 /// What the handles ask for.
 pub(crate) enum Request {
-    /// Journal this share and say where it is.
-    Append(NewShare, oneshot::Sender<Result<ShareSeq, JournalError>>),
+    /// Journal these shares and say where the last one is.
+    Append(Vec<NewShare>, Reply),
     /// Finish what waits, queue everything and end; answered when the file is closed.
     Close(oneshot::Sender<()>),
 }
+
+type Reply = oneshot::Sender<Result<ShareSeq, JournalError>>;
 
 pub(crate) struct Writer {
     pub store: Store,
@@ -44,10 +46,18 @@ impl Writer {
         let mut closing = None;
         while closing.is_none() && self.wait(&mut requests, queue_due) {
             let mut group = Vec::with_capacity(requests.len());
+            let mut size = 0;
             for request in requests.drain(..) {
                 match request {
-                    Request::Append(share, reply) => group.push((share, reply)),
+                    Request::Append(shares, reply) => {
+                        size += shares.len();
+                        group.push((shares, reply));
+                    }
                     Request::Close(reply) => closing = Some(reply),
+                }
+                if size >= MAX_GROUP {
+                    self.commit(std::mem::take(&mut group));
+                    size = 0;
                 }
             }
             if !group.is_empty() {
@@ -78,10 +88,10 @@ impl Writer {
     }
 
     /// One commit, then everybody's answer.
-    fn commit(&mut self, group: Vec<(NewShare, oneshot::Sender<Result<ShareSeq, JournalError>>)>) {
+    fn commit(&mut self, group: Vec<(Vec<NewShare>, Reply)>) {
         let started = Instant::now();
-        let committed = self.store.append(group.iter().map(|(share, _)| share), unix_now());
-        let size = group.len() as u64;
+        let committed = self.store.append(group.iter().flat_map(|(shares, _)| shares), unix_now());
+        let size = group.iter().map(|(shares, _)| shares.len() as u64).sum::<u64>();
         match committed {
             Ok(totals) => {
                 self.succeeded(totals);
@@ -91,8 +101,10 @@ impl Writer {
                     stats.last_commit = started.elapsed();
                 });
                 // A caller that went away meanwhile has its share journalled all the same.
-                for ((_, reply), seq) in group.into_iter().zip(totals.shares - size + 1..) {
-                    let _ = reply.send(Ok(ShareSeq::new(seq)));
+                let mut last = totals.shares - size;
+                for (shares, reply) in group {
+                    last += shares.len() as u64;
+                    let _ = reply.send(Ok(ShareSeq::new(last)));
                 }
             }
             Err(error) => {

@@ -57,7 +57,7 @@ fn write_until_killed(path: &Path) {
                     for n in nanos().. {
                         let share = share(owner, n, n % 1000 + 1, (n % 61 == 0).then_some(7));
                         let hash = share.hash;
-                        let seq = journal.append(share).await.unwrap();
+                        let seq = journal.append(vec![share]).await.unwrap();
                         // The blank line ends whatever the test harness was printing.
                         std::io::stdout()
                             .write_all(format!("\nacknowledged {seq} {hash}\n").as_bytes())

@@ -46,7 +46,7 @@ async fn play(path: &Path, interval: Duration, steps: Vec<Step>) -> Vec<NewShare
                     let share = share(OWNERS[owner], n, work, block.then_some(n as u32));
                     played.push(share.clone());
                     let journal = journal.clone();
-                    waiting.push(tokio::spawn(async move { journal.append(share).await }));
+                    waiting.push(tokio::spawn(async move { journal.append(vec![share]).await }));
                     tokio::task::yield_now().await;
                 }
                 for answer in waiting {
@@ -100,11 +100,11 @@ async fn a_block_queues_what_came_before_it_and_then_itself() {
     let (_directory, path) = directory();
     let journal = Journal::open_queueing_every(NEVER, &path, NETWORK).unwrap();
     for (n, owner) in ["alice", "bob", "alice"].into_iter().enumerate() {
-        journal.append(share(owner, n as u64, 10, None)).await.unwrap();
+        journal.append(vec![share(owner, n as u64, 10, None)]).await.unwrap();
     }
     let solved = share("bob", 3, 10, Some(812));
-    let boundary = journal.append(solved.clone()).await.unwrap();
-    let after = journal.append(share("alice", 4, 10, None)).await.unwrap();
+    let boundary = journal.append(vec![solved.clone()]).await.unwrap();
+    let after = journal.append(vec![share("alice", 4, 10, None)]).await.unwrap();
 
     let entries = queue(&QueueReader::open(&path, NETWORK).unwrap(), 100);
     let messages: Vec<String> = entries
@@ -129,7 +129,7 @@ async fn shares_reach_the_queue_by_themselves() {
     let journal = Journal::open_queueing_every(Duration::from_millis(20), &path, NETWORK).unwrap();
     let reader = QueueReader::open(&path, NETWORK).unwrap();
     for round in 1..=3 {
-        journal.append(share("alice", round, 5, None)).await.unwrap();
+        journal.append(vec![share("alice", round, 5, None)]).await.unwrap();
         while journal.stats().totals.queued_through.get() < round {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -143,9 +143,9 @@ async fn closing_queues_everything_and_refuses_what_comes_after() {
     let (_directory, path) = directory();
     let journal = Journal::open_queueing_every(NEVER, &path, NETWORK).unwrap();
     let late = journal.clone();
-    journal.append(share("alice", 1, 5, None)).await.unwrap();
+    journal.append(vec![share("alice", 1, 5, None)]).await.unwrap();
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
-    let refused = late.append(share("alice", 2, 5, None)).await.unwrap_err();
+    let refused = late.append(vec![share("alice", 2, 5, None)]).await.unwrap_err();
     assert_eq!(refused.to_string(), "the share journal is closed");
 }

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 async fn journal_with_one_share(path: &Path) {
     let journal = Journal::open(path, NETWORK).unwrap();
-    journal.append(share("alice", 1, 5, None)).await.unwrap();
+    journal.append(vec![share("alice", 1, 5, None)]).await.unwrap();
     journal.close().await;
 }
 
@@ -80,17 +80,17 @@ fn a_reader_that_comes_first_is_told_to_wait() {
 async fn a_locked_journal_refuses_shares_and_recovers() {
     let (_directory, path) = directory();
     let journal = Journal::open(&path, NETWORK).unwrap();
-    journal.append(share("alice", 1, 5, None)).await.unwrap();
+    journal.append(vec![share("alice", 1, 5, None)]).await.unwrap();
 
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = journal.append(share("bob", 2, 5, None)).await.unwrap_err();
+    let refused = journal.append(vec![share("bob", 2, 5, None)]).await.unwrap_err();
     let sentence = "the share journal is locked by another program; end that program: database is locked";
     assert_eq!(refused.to_string(), sentence);
     assert!(journal.stats().failing);
 
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(journal.append(share("bob", 3, 5, None)).await.unwrap(), ShareSeq::new(2));
+    assert_eq!(journal.append(vec![share("bob", 3, 5, None)]).await.unwrap(), ShareSeq::new(2));
     assert!(!journal.stats().failing);
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
@@ -101,11 +101,11 @@ async fn a_locked_journal_refuses_shares_and_recovers() {
 async fn a_slow_reader_never_holds_the_writer_up() {
     let (_directory, path) = directory();
     let journal = Journal::open_queueing_every(Duration::ZERO, &path, NETWORK).unwrap();
-    journal.append(share("alice", 1, 5, None)).await.unwrap();
+    journal.append(vec![share("alice", 1, 5, None)]).await.unwrap();
     let slow = Connection::open(&path).unwrap();
     slow.execute_batch("BEGIN; SELECT * FROM queue").unwrap();
     for n in 2..200 {
-        journal.append(share("alice", n, 5, None)).await.unwrap();
+        journal.append(vec![share("alice", n, 5, None)]).await.unwrap();
     }
     slow.execute_batch("COMMIT").unwrap();
     journal.close().await;
@@ -127,10 +127,10 @@ async fn a_reader_reads_while_a_commit_is_under_way() {
 async fn more_work_than_a_column_holds_is_refused_not_wrapped() {
     let (_directory, path) = directory();
     let journal = Journal::open(&path, NETWORK).unwrap();
-    journal.append(share("alice", 1, i64::MAX as u64 - 1, None)).await.unwrap();
-    let refused = journal.append(share("bob", 2, 2, None)).await;
+    journal.append(vec![share("alice", 1, i64::MAX as u64 - 1, None)]).await.unwrap();
+    let refused = journal.append(vec![share("bob", 2, 2, None)]).await;
     assert!(matches!(refused, Err(JournalError::TooMuchWork)));
-    journal.append(share("bob", 3, 1, None)).await.unwrap();
+    journal.append(vec![share("bob", 3, 1, None)]).await.unwrap();
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
 }

@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use poolbox_accounting::{Identity, ShareSeq, Work};
+use poolbox_accounting::{Difficulty, Identity, Work};
 use poolbox_api::pool::{Block, Protocol, Worker};
 use poolbox_journal::{Journal, NewShare};
-use poolbox_stratum::{AcceptedShare, RejectedShare, ShareSink, SinkError, WorkerChange, WorkerSeen};
+use poolbox_stratum::{
+    AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, RejectedShare, ShareSink,
+    SinkError, WorkerChange, WorkerSeen,
+};
 use poolbox_work_source::{Solution, SubmitOutcome, WorkSource};
+
+use crate::jobs::Halt;
 
 /// Workers that are counted; past that, those not connected are forgotten first.
 const MAX_WORKERS: usize = 10_000;
@@ -21,18 +26,20 @@ const MAX_BLOCKS: usize = 100;
 pub struct Books {
     journal: Journal,
     source: Arc<WorkSource>,
+    halt: Arc<Halt>,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    workers: BTreeMap<Identity, Count>,
+    workers: BTreeMap<Arc<Identity>, Count>,
     blocks: VecDeque<Block>,
 }
 
 #[derive(Debug, Default)]
 struct Count {
     connections: u32,
+    protocol: Option<Protocol>,
     user_agent: String,
     difficulty_log2: i8,
     accepted: u64,
@@ -43,16 +50,16 @@ struct Count {
 
 impl Books {
     /// Books that write to `journal` and hand blocks to `source`.
-    pub fn new(journal: Journal, source: Arc<WorkSource>) -> Self {
-        Self { journal, source, counts: Mutex::default() }
+    pub fn new(journal: Journal, source: Arc<WorkSource>, halt: Arc<Halt>) -> Self {
+        Self { journal, source, halt, counts: Mutex::default() }
     }
 
     /// Every worker, ordered by owner and name.
     pub fn workers(&self) -> Vec<Worker> {
-        let worker = |(identity, count): (&Identity, &Count)| Worker {
+        let worker = |(identity, count): (&Arc<Identity>, &Count)| Worker {
             owner: identity.owner.to_string(),
             name: identity.worker.clone(),
-            protocol: Protocol::Sv1,
+            protocol: count.protocol.unwrap_or(Protocol::Sv1),
             user_agent: count.user_agent.clone(),
             connected: count.connections > 0,
             difficulty_log2: count.difficulty_log2,
@@ -74,8 +81,8 @@ impl Books {
     }
 
     /// Sends a solved block to the node and reports what became of it.
-    fn send_block(self: &Arc<Self>, share: &AcceptedShare) {
-        let (hash, height) = (share.solved.hash, share.job.template.height);
+    fn send_block(self: &Arc<Self>, share: &AcceptedShare, found: FoundBlock) {
+        let (hash, height) = (share.hash, found.job.template.height);
         let finder = format!("{}.{}", share.identity.owner, share.identity.worker);
         tracing::info!(height, %hash, finder, "block found");
         let block =
@@ -85,21 +92,15 @@ impl Books {
             blocks.push_front(block);
             blocks.truncate(MAX_BLOCKS);
         }
-        let solution = share.job.coinbase.for_block(&share.extranonce.bytes()).map(|coinbase| Solution {
-            template_id: share.job.template.id,
-            version: share.solved.header.version.to_consensus().cast_unsigned(),
-            time: share.solved.header.time,
-            nonce: share.solved.header.nonce,
-            coinbase,
-        });
+        let solution = Solution {
+            template_id: found.job.template.id,
+            version: found.header.version.to_consensus().cast_unsigned(),
+            time: found.header.time,
+            nonce: found.header.nonce,
+            coinbase: found.coinbase,
+        };
         let books = Arc::clone(self);
         tokio::spawn(async move {
-            let solution = match solution {
-                Ok(solution) => solution,
-                Err(error) => {
-                    return tracing::error!(height, %hash, %error, "the block has no valid coinbase");
-                }
-            };
             match books.source.submit(solution).await {
                 Ok(SubmitOutcome::Accepted(_)) => {
                     tracing::info!(height, %hash, "block is the tip of the chain");
@@ -116,6 +117,60 @@ impl Books {
             }
         });
     }
+
+    fn kept(&self, shares: &[NewShare]) {
+        let mut counts = self.counts();
+        for share in shares {
+            let count = counts.workers.entry(Arc::clone(&share.identity)).or_default();
+            count.accepted += 1;
+            count.work = [count.work, share.work].into_iter().sum();
+            count.last_share_at = Some(share.at_ms / 1000);
+        }
+    }
+
+    fn rejected(&self, share: RejectedShare) {
+        let reason = share.reason.name();
+        let Some(identity) = share.identity else {
+            return tracing::debug!(reason, "share of an unknown worker rejected");
+        };
+        tracing::debug!(owner = %identity.owner, worker = identity.worker, reason, "share rejected");
+        *self.counts().workers.entry(identity).or_default().rejected.entry(reason).or_default() += 1;
+    }
+
+    fn seen(&self, seen: WorkerSeen) {
+        let WorkerSeen { identity, protocol, user_agent, difficulty, change } = seen;
+        let (owner, worker) = (&identity.owner, &identity.worker);
+        match change {
+            WorkerChange::Joined => {
+                tracing::info!(%owner, worker, ?protocol, %user_agent, %difficulty, "worker joined");
+            }
+            WorkerChange::Retargeted => tracing::debug!(%owner, worker, %difficulty, "difficulty changed"),
+            WorkerChange::Left => tracing::info!(%owner, worker, "worker left"),
+        }
+        let mut counts = self.counts();
+        if counts.workers.len() >= MAX_WORKERS && !counts.workers.contains_key(&identity) {
+            counts.workers.retain(|_, count| count.connections > 0);
+        }
+        let count = counts.workers.entry(identity).or_default();
+        count.protocol = Some(match protocol {
+            poolbox_stratum::Protocol::Sv1 => Protocol::Sv1,
+            poolbox_stratum::Protocol::Sv2 => Protocol::Sv2,
+        });
+        count.user_agent = user_agent.as_ref().to_owned();
+        count.difficulty_log2 = difficulty.log2();
+        match change {
+            WorkerChange::Joined => count.connections += 1,
+            WorkerChange::Left => count.connections = count.connections.saturating_sub(1),
+            WorkerChange::Retargeted => {}
+        }
+    }
+}
+
+impl Memory for Books {
+    fn difficulty(&self, identity: &Identity) -> Option<Difficulty> {
+        let log2 = self.counts().workers.get(identity)?.difficulty_log2;
+        Difficulty::from_log2(log2).ok()
+    }
 }
 
 /// The sink is shared, and a block outlives the call that brought it.
@@ -123,62 +178,41 @@ impl Books {
 pub struct Sink(pub Arc<Books>);
 
 impl ShareSink for Sink {
-    async fn accept(&self, share: AcceptedShare) -> Result<ShareSeq, SinkError> {
-        let Self(books) = self;
-        if share.solved.block {
-            books.send_block(&share);
-        }
+    fn keep(&self, shares: Vec<AcceptedShare>) -> Keeping {
+        let books = Arc::clone(&self.0);
         let at_ms = unix_ms();
-        let entry = NewShare {
-            owner: share.identity.owner.clone(),
-            worker: share.identity.worker.clone(),
-            work: share.work,
-            hash: share.solved.hash,
-            at_ms,
-            block_height: share.solved.block.then_some(share.job.template.height),
-        };
-        let seq = books.journal.append(entry).await.map_err(|error| {
-            tracing::error!(%error, "a share could not be journalled");
-            SinkError(error.to_string())
-        })?;
-        let mut counts = books.counts();
-        let count = counts.workers.entry(share.identity).or_default();
-        count.accepted += 1;
-        count.work = [count.work, share.work].into_iter().sum();
-        count.last_share_at = Some(at_ms / 1000);
-        Ok(seq)
+        let shares = shares.into_iter().map(|mut share| {
+            let block = share.block.take();
+            let block_height = block.as_ref().map(|found| found.job.template.height);
+            if let Some(found) = block {
+                books.send_block(&share, *found);
+            }
+            let AcceptedShare { identity, work, hash, .. } = share;
+            NewShare { identity, work, hash, at_ms, block_height }
+        });
+        let shares: Vec<NewShare> = shares.collect();
+        Box::pin(async move {
+            let journalled = books.journal.append(shares.clone()).await;
+            journalled.map_err(|error| {
+                tracing::error!(%error, "shares could not be journalled");
+                SinkError(error.to_string())
+            })?;
+            books.kept(&shares);
+            Ok(())
+        })
     }
 
-    fn reject(&self, share: RejectedShare) {
-        let reason = share.reason.name();
-        let Some(identity) = share.identity else {
-            return tracing::debug!(reason, "share of an unknown worker rejected");
-        };
-        tracing::debug!(owner = %identity.owner, worker = identity.worker, reason, "share rejected");
-        let mut counts = self.0.counts();
-        *counts.workers.entry(identity).or_default().rejected.entry(reason).or_default() += 1;
+    fn note(&self, news: News) {
+        match news {
+            News::Rejected(share) => self.0.rejected(share),
+            News::Worker(seen) => self.0.seen(seen),
+        }
     }
 
-    fn worker(&self, seen: WorkerSeen) {
-        let WorkerSeen { identity, user_agent, difficulty, change } = seen;
-        let (owner, worker) = (&identity.owner, &identity.worker);
-        match change {
-            WorkerChange::Joined => tracing::info!(%owner, worker, user_agent, %difficulty, "worker joined"),
-            WorkerChange::Retargeted => tracing::debug!(%owner, worker, %difficulty, "difficulty changed"),
-            WorkerChange::Left => tracing::info!(%owner, worker, "worker left"),
-        }
-        let mut counts = self.0.counts();
-        if counts.workers.len() >= MAX_WORKERS && !counts.workers.contains_key(&identity) {
-            counts.workers.retain(|_, count| count.connections > 0);
-        }
-        let count = counts.workers.entry(identity).or_default();
-        count.user_agent = user_agent;
-        count.difficulty_log2 = difficulty.log2();
-        match change {
-            WorkerChange::Joined => count.connections += 1,
-            WorkerChange::Left => count.connections = count.connections.saturating_sub(1),
-            WorkerChange::Retargeted => {}
-        }
+    fn job_written(&self, _: &Job) {}
+
+    fn halt(&self, reason: &CoinbaseError) {
+        self.0.halt.tell(reason);
     }
 }
 

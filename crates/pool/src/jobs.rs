@@ -1,28 +1,63 @@
 //! From templates to the job that every miner works on.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use poolbox_stratum::{Job, JobFeed, JobNumber, PayoutOutput};
+use poolbox_stratum::{
+    CoinbaseError, Job, JobFeed, JobNumber, MINER_EXTRANONCE_BYTES, PayoutPolicy, SERVER_EXTRANONCE_BYTES,
+};
 use poolbox_work_source::{Events, SourceEvent, Template};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+/// Whether a coinbase was found to pay the wrong party: then all mining stops, until a person has looked
+/// and started the pool again.
+#[derive(Debug, Default)]
+pub struct Halt {
+    reason: OnceLock<String>,
+    news: Notify,
+}
+
+impl Halt {
+    /// Stops all mining for this reason.
+    pub fn tell(&self, reason: &CoinbaseError) {
+        if self.reason.set(reason.to_string()).is_ok() {
+            tracing::error!(%reason, "MINING STOPPED: look at the settings and at the node before starting the pool again");
+        }
+        self.news.notify_waiters();
+        self.news.notify_one();
+    }
+
+    /// Why mining was stopped; none while all is well.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
+    }
+
+    /// Resolves when mining is stopped. Cancel safe.
+    async fn told(&self) {
+        while self.reason().is_none() {
+            self.news.notified().await;
+        }
+    }
+}
 
 /// Turns the events of a work source into the newest job.
 #[derive(Debug)]
 pub struct JobMaker {
-    payout: PayoutOutput,
+    policy: PayoutPolicy,
     stale_after: Duration,
+    halt: Arc<Halt>,
     next: JobNumber,
     feed: watch::Sender<Option<Arc<Job>>>,
 }
 
 impl JobMaker {
-    /// Makes jobs that pay `payout`; without templates for `stale_after` there is no job at all.
-    pub fn new(payout: PayoutOutput, stale_after: Duration) -> (Self, JobFeed) {
+    /// Makes jobs whose coinbases pay as `policy` says; without templates for `stale_after`, or once
+    /// `halt` tells that one would pay somebody else, there is no job at all.
+    pub fn new(policy: PayoutPolicy, stale_after: Duration, halt: Arc<Halt>) -> (Self, JobFeed) {
         let (feed, jobs) = watch::channel(None);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        (Self { payout, stale_after, next: JobNumber::starting_at(unix), feed }, jobs)
+        (Self { policy, stale_after, halt, next: JobNumber::starting_at(unix), feed }, jobs)
     }
 
     /// Runs until the source ends.
@@ -53,6 +88,7 @@ impl JobMaker {
                     }
                     None => return,
                 },
+                () = self.halt.told() => return self.stop(),
                 () = staleness => {
                     tracing::error!("the node gave no templates for too long; miners are closed so that their fallback pools engage");
                     stale_at = None;
@@ -63,13 +99,25 @@ impl JobMaker {
     }
 
     fn publish(&mut self, template: Arc<Template>) {
-        let number = self.next;
-        self.next = number.next();
-        match Job::new(number, template, &self.payout) {
-            Ok(job) => {
-                self.feed.send_replace(Some(Arc::new(job)));
+        let job = Job::new(self.next, template);
+        self.next = self.next.next();
+        // In mode pool all coinbases are one: whatever is wrong with it is found before anybody is told.
+        if let PayoutPolicy::Pool(payout) = &self.policy
+            && let Err(error) = job.coinbase(payout, SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES)
+        {
+            match error {
+                CoinbaseError::Mismatch(_) => self.halt.tell(&error),
+                CoinbaseError::ScriptTooLong(_) | CoinbaseError::Misplaced => {
+                    tracing::error!(%error, "no job can be made from this template");
+                }
             }
-            Err(error) => tracing::error!(%error, "no job can be made from this template"),
+            return;
         }
+        self.feed.send_replace(Some(Arc::new(job)));
+    }
+
+    /// Closes every miner and never makes a job again.
+    fn stop(&self) {
+        self.feed.send_replace(None);
     }
 }

@@ -9,10 +9,12 @@ use axum::{Json, Router};
 use poolbox_accounting::Network;
 use poolbox_api::pool::{self, Source, Status};
 use poolbox_journal::Journal;
-use poolbox_stratum::{JobFeed, sv1};
+use poolbox_stratum::JobFeed;
+use poolbox_stratum::server::Server;
 use poolbox_work_source::WorkSource;
 
 use crate::books::{Books, Sink};
+use crate::jobs::Halt;
 
 /// What the API reports on.
 #[derive(Debug)]
@@ -23,8 +25,12 @@ pub struct View {
     pub started: SystemTime,
     /// Where Sv1 miners connect.
     pub stratum_v1: String,
-    /// The Sv1 server.
-    pub server: Arc<sv1::Server<Sink>>,
+    /// Where Sv2 miners connect, with the key of this box.
+    pub stratum_v2: String,
+    /// Whether mining was stopped.
+    pub halt: Arc<Halt>,
+    /// The miners' server.
+    pub server: Arc<Server<Sink>>,
     /// The counters.
     pub books: Arc<Books>,
     /// The journal.
@@ -48,6 +54,8 @@ async fn status(State(view): State<Arc<View>>) -> Json<Status> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: view.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         stratum_v1: view.stratum_v1.clone(),
+        stratum_v2: view.stratum_v2.clone(),
+        halted: view.halt.reason().map(str::to_owned),
         connections: u32::try_from(view.server.connections()).unwrap_or(u32::MAX),
         source: Source {
             connected: view.source.current().is_ok(),

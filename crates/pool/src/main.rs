@@ -1,5 +1,6 @@
 //! `poolbox-pool`: miners, jobs, shares, journal. Wires the rooms together and keeps no rules.
 
+mod authority;
 mod books;
 mod jobs;
 mod local;

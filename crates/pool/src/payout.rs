@@ -38,7 +38,7 @@ pub fn coinbase_output(file: &Path, network: Network) -> Result<PayoutOutput, Mi
         Descriptor::<DescriptorPublicKey>::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let definite =
         descriptor.at_derivation_index(COINBASE_INDEX).map_err(|error| wrong(error.to_string()))?;
-    Ok(PayoutOutput(definite.script_pubkey()))
+    Ok(PayoutOutput::new(definite.script_pubkey()))
 }
 
 #[cfg(test)]
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn the_first_address_is_paid() {
-        let script = read(BIP84, Network::Mainnet).unwrap().0;
-        let address = bitcoin::Address::from_script(&script, bitcoin::Network::Bitcoin).unwrap();
+        let output = read(BIP84, Network::Mainnet).unwrap();
+        let address = bitcoin::Address::from_script(output.script(), bitcoin::Network::Bitcoin).unwrap();
         assert_eq!(address.to_string(), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
     }
 

@@ -7,14 +7,18 @@ use std::time::SystemTime;
 use anyhow::Context;
 use poolbox_journal::{Journal, JournalError};
 use poolbox_service::{LocalApi, Misconfigured, bind_tcp, claim_data_dir, log, on_signal};
-use poolbox_stratum::sv1::{Limits, Server, SessionSettings};
+use poolbox_stratum::server::{Extranonces, Server};
+use poolbox_stratum::sv1::Sv1;
+use poolbox_stratum::sv2::Sv2;
+use poolbox_stratum::{PayoutPolicy, SessionSettings};
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 
+use crate::authority;
 use crate::books::{Books, Sink};
-use crate::jobs::JobMaker;
+use crate::jobs::{Halt, JobMaker};
 use crate::local::{self, View};
 use crate::payout::coinbase_output;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 
 /// Runs the pool with the settings in `config` until a signal stops it.
 ///
@@ -22,10 +26,17 @@ use crate::settings::Settings;
 /// [`Misconfigured`] before anything was changed; anything else when the pool cannot go on.
 pub async fn run(config: &Path) -> anyhow::Result<()> {
     let settings = Settings::load(config)?;
-    let payout = coinbase_output(&settings.coinbase_descriptor_file, settings.network)?;
-    let listener = bind_tcp("stratum_v1.listen", settings.stratum_v1).await?;
+    let policy = match &settings.mode {
+        Mode::Pool { coinbase_descriptor_file } => {
+            PayoutPolicy::Pool(coinbase_output(coinbase_descriptor_file, settings.network)?)
+        }
+        Mode::Solo => PayoutPolicy::Solo(settings.network),
+    };
+    let sv1_listener = bind_tcp("stratum_v1.listen", settings.stratum_v1).await?;
+    let sv2_listener = bind_tcp("stratum_v2.listen", settings.stratum_v2).await?;
     claim_data_dir(&settings.data_dir, settings.network)?;
     log::init(settings.log_file.as_deref())?;
+    let authority = authority::load_or_make(&settings.data_dir)?;
     let api = LocalApi::bind(&settings.api_socket).await?;
     let journal =
         Journal::open(settings.data_dir.join("journal.sqlite"), settings.network).map_err(unusable)?;
@@ -35,34 +46,47 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let source =
         core_ipc::start(ipc).map_err(|error| Misconfigured::new(format!("node.ipc_socket: {error}")))?;
     let source = Arc::new(source);
-    let (maker, jobs) = JobMaker::new(payout, settings.stale_after);
+    let halt = Arc::new(Halt::default());
+    let (maker, jobs) = JobMaker::new(policy.clone(), settings.stale_after, Arc::clone(&halt));
     let making = tokio::spawn(maker.run(source.events()));
 
-    let books = Arc::new(Books::new(journal.clone(), Arc::clone(&source)));
-    let session = SessionSettings {
+    let books = Arc::new(Books::new(journal.clone(), Arc::clone(&source), Arc::clone(&halt)));
+    let session = Arc::new(SessionSettings {
         network: settings.network,
+        payout: policy,
         start: settings.start_difficulty,
         limits: settings.difficulty_limits,
-    };
+        memory: Arc::clone(&books) as _,
+    });
+    let extranonces = Arc::new(Extranonces::new());
+    let sv1 = Sv1::new(Arc::clone(&session), Arc::clone(&extranonces));
+    let sv2 = Sv2::new(session, extranonces, authority.clone());
     let sink = Arc::new(Sink(Arc::clone(&books)));
-    let server = Arc::new(Server::new(session, Limits::default(), jobs.clone(), sink));
-    let stratum_v1 = format!("stratum+tcp://{}", listener.local_addr().context("read the Stratum address")?);
+    let server = Arc::new(Server::new(settings.limits, jobs.clone(), sink));
+    let address = "read a Stratum address";
+    let stratum_v1 = format!("stratum+tcp://{}", sv1_listener.local_addr().context(address)?);
+    let stratum_v2 =
+        format!("stratum2+tcp://{}/{}", sv2_listener.local_addr().context(address)?, authority.public_text());
     let view = View {
         network: settings.network,
         started: SystemTime::now(),
         stratum_v1: stratum_v1.clone(),
+        stratum_v2: stratum_v2.clone(),
+        halt,
         server: Arc::clone(&server),
         books,
         journal: journal.clone(),
         source,
         jobs,
     };
-    tracing::info!(network = %settings.network, stratum_v1, shares = journal.stats().totals.shares, "pool started");
+    tracing::info!(network = %settings.network, stratum_v1, stratum_v2, shares = journal.stats().totals.shares, "pool started");
 
-    let serving = tokio::spawn(server.serve(listener, stop.clone()));
+    let sv1 = tokio::spawn(Arc::clone(&server).serve(sv1, sv1_listener, stop.clone()));
+    let sv2 = tokio::spawn(server.serve(sv2, sv2_listener, stop.clone()));
     let answering = tokio::spawn(api.serve(local::router(view), stop.clone()));
     stop.cancelled().await;
-    serving.await.context("the Stratum server broke")?;
+    sv1.await.context("the Stratum V1 server broke")?;
+    sv2.await.context("the Stratum V2 server broke")?;
     answering.await.context("the local API broke")??;
     making.abort();
     journal.close().await;

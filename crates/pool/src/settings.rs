@@ -7,21 +7,38 @@ use std::time::Duration;
 use poolbox_accounting::{Difficulty, Network};
 use poolbox_service::{Misconfigured, load_settings};
 use poolbox_stratum::VardiffLimits;
+use poolbox_stratum::server::Limits;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     network: Network,
+    #[serde(default)]
+    mode: RawMode,
     data_dir: PathBuf,
-    coinbase_descriptor_file: PathBuf,
+    coinbase_descriptor_file: Option<PathBuf>,
     api_socket: Option<PathBuf>,
     log_file: Option<PathBuf>,
     #[serde(default = "default_stale_after_s")]
     stale_after_s: u64,
     node: RawNode,
     #[serde(default)]
-    stratum_v1: RawStratum,
+    stratum_v1: RawPort,
+    #[serde(default)]
+    stratum_v2: RawPort,
+    #[serde(default)]
+    difficulty: RawDifficulty,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawMode {
+    #[default]
+    Pool,
+    Solo,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,22 +47,42 @@ struct RawNode {
     ipc_socket: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStratum {
-    listen: SocketAddr,
-    start_difficulty: Option<f64>,
-    min_difficulty: Option<f64>,
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPort {
+    listen: Option<SocketAddr>,
 }
 
-impl Default for RawStratum {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 3333)), start_difficulty: None, min_difficulty: None }
-    }
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDifficulty {
+    start: Option<f64>,
+    min: Option<f64>,
+    free_shares: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    connections: Option<usize>,
+    connections_per_address: Option<usize>,
+    shares_per_second: Option<u32>,
 }
 
 const fn default_stale_after_s() -> u64 {
     120
+}
+
+/// Whom the blocks pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The mint's wallet, known by its public descriptor as `poolbox-mint init` writes it.
+    Pool {
+        /// The descriptor.
+        coinbase_descriptor_file: PathBuf,
+    },
+    /// The miner that finds them.
+    Solo,
 }
 
 /// Settings of the pool.
@@ -53,10 +90,10 @@ const fn default_stale_after_s() -> u64 {
 pub struct Settings {
     /// Network of the node.
     pub network: Network,
+    /// Whom the blocks pay.
+    pub mode: Mode,
     /// Journal, and the local API's socket unless set otherwise.
     pub data_dir: PathBuf,
-    /// Public descriptor of the wallet that coinbases pay, as `poolbox-mint init` writes it.
-    pub coinbase_descriptor_file: PathBuf,
     /// Socket of the local API.
     pub api_socket: PathBuf,
     /// Where the log goes besides standard error.
@@ -67,10 +104,14 @@ pub struct Settings {
     pub node_socket: PathBuf,
     /// Where Sv1 miners connect.
     pub stratum_v1: SocketAddr,
+    /// Where Sv2 miners connect.
+    pub stratum_v2: SocketAddr,
     /// Where a miner starts that says nothing about itself.
     pub start_difficulty: Difficulty,
     /// Between what a miner's difficulty moves.
     pub difficulty_limits: VardiffLimits,
+    /// What clients may take of the server.
+    pub limits: Limits,
 }
 
 impl Settings {
@@ -83,33 +124,76 @@ impl Settings {
     }
 
     fn check(raw: Raw) -> Result<Self, Misconfigured> {
-        let min = difficulty("stratum_v1.min_difficulty", raw.stratum_v1.min_difficulty, Difficulty::MIN)?;
-        // A CPU on devnet, a Bitaxe anywhere else: what is most likely to connect first.
-        let likely = if raw.network == Network::Devnet { min } else { LIKELY_START };
-        let start = difficulty("stratum_v1.start_difficulty", raw.stratum_v1.start_difficulty, likely)?;
-        if start < min {
-            return Err(Misconfigured::new(format!(
-                "stratum_v1.start_difficulty = {start} is below stratum_v1.min_difficulty = {min}; raise it"
-            )));
-        }
+        let mode = match (raw.mode, raw.coinbase_descriptor_file) {
+            (RawMode::Pool, Some(coinbase_descriptor_file)) => Mode::Pool { coinbase_descriptor_file },
+            (RawMode::Pool, None) => {
+                return Err(Misconfigured::new(
+                    "coinbase_descriptor_file is missing: name the file that `poolbox-mint init` wrote, or set \
+                     mode = \"solo\"",
+                ));
+            }
+            (RawMode::Solo, None) => Mode::Solo,
+            (RawMode::Solo, Some(_)) => {
+                return Err(Misconfigured::new(
+                    "coinbase_descriptor_file has no use in mode = \"solo\", where a block pays its miner; \
+                     remove one of them",
+                ));
+            }
+        };
+        let (start_difficulty, difficulty_limits) = difficulties(&raw.difficulty, raw.network)?;
         if raw.stale_after_s == 0 {
             return Err(Misconfigured::new(
                 "stale_after_s = 0 would close every miner at once; use 60 or more",
             ));
         }
+        let port = |listen: RawPort, port| listen.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], port)));
+        let usual = Limits::default();
         Ok(Self {
             network: raw.network,
+            mode,
             api_socket: raw.api_socket.unwrap_or_else(|| raw.data_dir.join("pool.sock")),
             data_dir: raw.data_dir,
-            coinbase_descriptor_file: raw.coinbase_descriptor_file,
             log_file: raw.log_file,
             stale_after: Duration::from_secs(raw.stale_after_s),
             node_socket: raw.node.ipc_socket,
-            stratum_v1: raw.stratum_v1.listen,
-            start_difficulty: start,
-            difficulty_limits: VardiffLimits { min, max: Difficulty::MAX },
+            stratum_v1: port(raw.stratum_v1, 3333),
+            stratum_v2: port(raw.stratum_v2, 34254),
+            start_difficulty,
+            difficulty_limits,
+            limits: Limits {
+                connections: raw.limits.connections.unwrap_or(usual.connections),
+                connections_per_address: raw
+                    .limits
+                    .connections_per_address
+                    .unwrap_or(usual.connections_per_address),
+                shares_per_second: raw.limits.shares_per_second.unwrap_or(usual.shares_per_second),
+                ..usual
+            },
         })
     }
+}
+
+/// Where miners start, and between what their difficulty moves.
+fn difficulties(raw: &RawDifficulty, network: Network) -> Result<(Difficulty, VardiffLimits), Misconfigured> {
+    if raw.free_shares {
+        if network != Network::Regtest {
+            return Err(Misconfigured::new(
+                "difficulty.free_shares = true makes shares worth nothing and is for load tests on regtest; \
+                 remove it",
+            ));
+        }
+        return Ok((Difficulty::FREE, VardiffLimits { min: Difficulty::FREE, max: Difficulty::FREE }));
+    }
+    let min = difficulty("difficulty.min", raw.min, Difficulty::MIN)?;
+    // A CPU on devnet, a Bitaxe anywhere else: what is most likely to connect first.
+    let likely = if network == Network::Devnet { min } else { LIKELY_START };
+    let start = difficulty("difficulty.start", raw.start, likely)?;
+    if start < min {
+        return Err(Misconfigured::new(format!(
+            "difficulty.start = {start} is below difficulty.min = {min}; raise it"
+        )));
+    }
+    Ok((start, VardiffLimits { min, max: Difficulty::MAX }))
 }
 
 /// 512: a share every two seconds from 1 TH/s.
@@ -151,15 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn solo_needs_no_mint() {
+        let solo =
+            LEAST.replace("coinbase_descriptor_file = \"/tmp/mint/coinbase.descriptor\"", "mode = \"solo\"");
+        assert_eq!(load(&solo).unwrap().mode, Mode::Solo);
+    }
+
+    #[test]
     fn a_mistake_names_its_key() {
         for (text, key) in [
             (format!("stale_after_s = 0\n{LEAST}"), "stale_after_s"),
             (format!("netwrk = 1\n{LEAST}"), "netwrk"),
-            (format!("{LEAST}\n[stratum_v1]\nstart_difficulty = -1.0"), "stratum_v1.start_difficulty"),
-            (
-                format!("{LEAST}\n[stratum_v1]\nmin_difficulty = 4.0\nstart_difficulty = 1.0"),
-                "min_difficulty",
-            ),
+            (format!("mode = \"solo\"\n{LEAST}"), "coinbase_descriptor_file"),
+            (LEAST.replace("coinbase_descriptor_file", "# no"), "coinbase_descriptor_file"),
+            (format!("{LEAST}\n[difficulty]\nstart = -1.0"), "difficulty.start"),
+            (format!("{LEAST}\n[difficulty]\nfree_shares = true"), "free_shares"),
+            (format!("{LEAST}\n[difficulty]\nmin = 4.0\nstart = 1.0"), "difficulty.min"),
         ] {
             let error = load(&text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

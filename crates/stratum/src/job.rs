@@ -1,31 +1,39 @@
-//! A job: a template with its coinbase, ready to be sent to any number of miners.
+//! A job: a template made ready for any number of miners.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bitcoin::Target;
 use poolbox_work_source::Template;
 use tokio::sync::watch;
 
-use crate::{Coinbase, CoinbaseError, PayoutOutput};
+use crate::coinbase::{Coinbase, CoinbaseError};
+use crate::payout::PayoutOutput;
 
 /// Number of a job. It starts at the time of the start, so that a firmware that remembers the last
 /// job ids never takes a new job for an old one; 24 bits keep the ids short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobNumber(u64);
+pub struct JobNumber(u32);
 
 impl JobNumber {
-    const MASK: u64 = 0x00ff_ffff;
+    const MASK: u32 = 0x00ff_ffff;
 
     /// The first number of a process that started at `unix` seconds.
     pub const fn starting_at(unix: u64) -> Self {
-        Self(unix & Self::MASK)
+        Self(unix as u32 & Self::MASK)
     }
 
     /// The number after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self((self.0 + 1) & Self::MASK)
+    }
+
+    /// The number, below 2^24.
+    pub const fn get(self) -> u32 {
+        self.0
     }
 }
 
@@ -35,35 +43,49 @@ impl fmt::LowerHex for JobNumber {
     }
 }
 
-/// Work for every miner: only the extranonces differ between them.
+/// Work for every miner: only whom the coinbase pays and the extranonces differ between them.
 #[derive(Debug)]
 pub struct Job {
     /// Its number.
     pub number: JobNumber,
     /// What it was made from.
     pub template: Arc<Template>,
-    /// Its coinbase.
-    pub coinbase: Coinbase,
     /// A hash at or below this solves the block.
     pub network_target: Target,
+    /// When it was made, to tell how long it took to reach the miners.
+    pub made: Instant,
+    /// Built when first asked for: one in mode pool, one a miner in mode solo.
+    coinbases: Mutex<HashMap<(PayoutOutput, usize), Arc<Coinbase>>>,
 }
 
 /// The newest job; `None` while there is nothing to mine.
 pub type JobFeed = watch::Receiver<Option<Arc<Job>>>;
 
 impl Job {
-    /// The job that pays `payout`.
+    /// The job of a template.
+    pub fn new(number: JobNumber, template: Arc<Template>) -> Self {
+        let network_target = Target::from_compact(template.bits);
+        Self { number, template, network_target, made: Instant::now(), coinbases: Mutex::default() }
+    }
+
+    /// The coinbase that pays `payout`, with room for so many bytes of extranonces. Every coinbase that
+    /// is ever sent comes from here, read back and checked.
     ///
     /// # Errors
-    /// [`CoinbaseError`].
-    pub fn new(
-        number: JobNumber,
-        template: Arc<Template>,
+    /// [`CoinbaseError`]: nothing may be sent.
+    pub fn coinbase(
+        &self,
         payout: &PayoutOutput,
-    ) -> Result<Self, CoinbaseError> {
-        let coinbase = Coinbase::build(&template, payout)?;
-        let network_target = Target::from_compact(template.bits);
-        Ok(Self { number, template, coinbase, network_target })
+        extranonce_bytes: usize,
+    ) -> Result<Arc<Coinbase>, CoinbaseError> {
+        let mut coinbases = self.coinbases.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (payout.clone(), extranonce_bytes);
+        if let Some(coinbase) = coinbases.get(&key) {
+            return Ok(Arc::clone(coinbase));
+        }
+        let coinbase = Arc::new(Coinbase::build(&self.template, payout, extranonce_bytes)?);
+        coinbases.insert(key, Arc::clone(&coinbase));
+        Ok(coinbase)
     }
 }
 
@@ -80,6 +102,10 @@ pub(crate) mod fixture {
 
     /// Network target of the tests: unreachable, so that shares are never blocks by accident.
     pub const HARD_BITS: u32 = 0x1703_4219;
+
+    pub fn payout() -> PayoutOutput {
+        PayoutOutput::new(ScriptBuf::from_bytes(vec![0x51]))
+    }
 
     pub fn template() -> Template {
         Template {
@@ -107,7 +133,6 @@ pub(crate) mod fixture {
     }
 
     pub fn job(template: Template) -> Arc<Job> {
-        let payout = PayoutOutput(ScriptBuf::from_bytes(vec![0x51]));
-        Arc::new(Job::new(JobNumber::starting_at(1), Arc::new(template), &payout).unwrap())
+        Arc::new(Job::new(JobNumber::starting_at(1), Arc::new(template)))
     }
 }

@@ -1,10 +1,13 @@
-//! Where accepted shares go: the seam between the protocol and whoever keeps them.
+//! Where accepted shares go: the seam between the protocols and whoever keeps them.
 
 use std::sync::Arc;
 
-use poolbox_accounting::{Difficulty, Identity, ShareSeq, Work};
+use bitcoin::BlockHash;
+use bitcoin::block::Header;
+use futures::future::BoxFuture;
+use poolbox_accounting::{Difficulty, Identity, Work};
 
-use crate::Extranonce;
+use crate::coinbase::{Coinbase, CoinbaseError};
 use crate::job::Job;
 use crate::share::{RejectReason, Solved};
 
@@ -12,24 +15,61 @@ use crate::share::{RejectReason, Solved};
 #[derive(Clone, Debug)]
 pub struct AcceptedShare {
     /// Whose it is.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// What it is worth: the work of the target its job was sent with.
     pub work: Work,
-    /// Header and hash.
-    pub solved: Solved,
+    /// The hash of its header.
+    pub hash: BlockHash,
+    /// The block, when the share solves one.
+    pub block: Option<Box<FoundBlock>>,
+}
+
+/// A share that also meets the network's target.
+#[derive(Clone, Debug)]
+pub struct FoundBlock {
     /// The job it was found for.
     pub job: Arc<Job>,
-    /// What completes the job's coinbase.
-    pub extranonce: Extranonce,
+    /// Its header.
+    pub header: Header,
+    /// Its coinbase, serialised with its witness.
+    pub coinbase: Vec<u8>,
+}
+
+impl FoundBlock {
+    /// The block of a solved header; none, which the log tells, should its coinbase not be one.
+    pub(crate) fn new(
+        job: &Arc<Job>,
+        solved: &Solved,
+        coinbase: &Coinbase,
+        server: &[u8],
+        miner: &[u8],
+    ) -> Option<Box<Self>> {
+        match coinbase.for_block(server, miner) {
+            Ok(coinbase) => Some(Box::new(Self { job: Arc::clone(job), header: solved.header, coinbase })),
+            Err(error) => {
+                tracing::error!(hash = %solved.hash, %error, "the block has no valid coinbase");
+                None
+            }
+        }
+    }
 }
 
 /// A share that was refused, for the counters.
 #[derive(Clone, Debug)]
 pub struct RejectedShare {
     /// Whose it would have been; none when the user name was never authorised.
-    pub identity: Option<Identity>,
+    pub identity: Option<Arc<Identity>>,
     /// Why.
     pub reason: RejectReason,
+}
+
+/// How a miner speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Stratum V1.
+    Sv1,
+    /// Stratum V2.
+    Sv2,
 }
 
 /// What happened to a worker's connection.
@@ -47,26 +87,46 @@ pub enum WorkerChange {
 #[derive(Clone, Debug)]
 pub struct WorkerSeen {
     /// Who.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
+    /// How it speaks.
+    pub protocol: Protocol,
     /// What the miner calls itself.
-    pub user_agent: String,
+    pub user_agent: Arc<str>,
     /// What it works at now.
     pub difficulty: Difficulty,
     /// What happened.
     pub change: WorkerChange,
 }
 
-/// The share could not be kept; the miner is told that it does not count.
+/// What a session has to tell besides shares.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A share was refused.
+    Rejected(RejectedShare),
+    /// Something happened to a worker.
+    Worker(WorkerSeen),
+}
+
+/// The shares could not be kept; the miner is told that they do not count.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the share could not be kept: {0}")]
 pub struct SinkError(pub String);
 
+/// Shares on their way to the disk.
+pub type Keeping = BoxFuture<'static, Result<(), SinkError>>;
+
 /// Keeps accepted shares. Implemented by the pool.
 pub trait ShareSink: Send + Sync + 'static {
-    /// Keeps a share. Returns once it is on disk: only then is the miner told.
-    fn accept(&self, share: AcceptedShare) -> impl Future<Output = Result<ShareSeq, SinkError>> + Send;
-    /// Counts a refused share.
-    fn reject(&self, share: RejectedShare);
-    /// Notes news of a worker.
-    fn worker(&self, seen: WorkerSeen);
+    /// Keeps shares, all or none, in this order. The future resolves once they are on disk: only then is
+    /// the miner told. A block is on its way to the node when this returns.
+    fn keep(&self, shares: Vec<AcceptedShare>) -> Keeping;
+
+    /// Takes note of what happened.
+    fn note(&self, news: News);
+
+    /// A new block's or a better job was written to a miner.
+    fn job_written(&self, job: &Job);
+
+    /// Stops all mining: a job would have paid the wrong party.
+    fn halt(&self, reason: &CoinbaseError);
 }

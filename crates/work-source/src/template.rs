@@ -75,17 +75,23 @@ pub struct CoinbaseTemplate {
 impl Template {
     /// The header of the block with this coinbase.
     pub fn header(&self, coinbase: Txid, version: u32, time: u32, nonce: u32) -> Header {
+        self.header_with_root(self.merkle_root(coinbase), version, time, nonce)
+    }
+
+    /// The header of the block with this merkle root.
+    pub fn header_with_root(&self, root: TxMerkleNode, version: u32, time: u32, nonce: u32) -> Header {
         Header {
             version: Version::from_consensus(version.cast_signed()),
             prev_blockhash: self.prev_hash,
-            merkle_root: self.merkle_root(coinbase),
+            merkle_root: root,
             time,
             bits: self.bits,
             nonce,
         }
     }
 
-    fn merkle_root(&self, coinbase: Txid) -> TxMerkleNode {
+    /// The root of the block's transactions with this coinbase.
+    pub fn merkle_root(&self, coinbase: Txid) -> TxMerkleNode {
         let root = self.merkle_path.iter().fold(coinbase.to_raw_hash(), |left, right| {
             let mut pair = sha256d::Hash::engine();
             pair.input(left.as_byte_array());

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{Identity, Network, Owner, ShareSeq, Work};
 use poolbox_journal::{NewShare, QueueEntry, QueueReader, QueueSeq, QuoteMessage, ShareRecord};
 use tempfile::TempDir;
 
@@ -25,8 +26,10 @@ pub fn share(owner: &str, n: u64, work: u64, block_height: Option<u32>) -> NewSh
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&n.to_be_bytes());
     NewShare {
-        owner: Owner::parse(owner, NETWORK).unwrap(),
-        worker: format!("rig{}", n % 3),
+        identity: Arc::new(Identity {
+            owner: Owner::parse(owner, NETWORK).unwrap(),
+            worker: format!("rig{}", n % 3),
+        }),
         work: Work::from_ehash(work),
         hash: BlockHash::from_byte_array(hash),
         at_ms: 1_700_000_000_000 + n,
@@ -69,7 +72,7 @@ pub fn assert_queue_pays_exactly_the_shares(path: &Path) {
     let mut journalled: Vec<Stretch> = vec![Stretch::default()];
     for record in &shares {
         let stretch = journalled.last_mut().unwrap();
-        *stretch.0.entry(record.share.owner.clone()).or_default() += record.share.work.ehash();
+        *stretch.0.entry(record.share.identity.owner.clone()).or_default() += record.share.work.ehash();
         if record.share.block_height.is_some() {
             stretch.1 = Some(record.seq);
             journalled.push(Stretch::default());

@@ -22,7 +22,7 @@ use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{CurrencyUnit, PaymentMethod};
 use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::DynMintDatabase;
-use poolbox_accounting::{EpochId, Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{EpochId, Identity, Network, Owner, ShareSeq, Work};
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_mint::ledger::{self, Place};
@@ -147,14 +147,13 @@ impl Rig {
 
     async fn append(&mut self, owner: &Owner, ehash: u64, hash: BlockHash, block: Option<u32>) -> ShareSeq {
         let share = NewShare {
-            owner: owner.clone(),
-            worker: "rig".to_owned(),
+            identity: Arc::new(Identity { owner: owner.clone(), worker: "rig".to_owned() }),
             work: Work::from_ehash(ehash),
             hash,
             at_ms: poolbox_mint::crediting::unix_time() * 1000,
             block_height: block,
         };
-        self.journal.as_ref().unwrap().append(share).await.unwrap()
+        self.journal.as_ref().unwrap().append(vec![share]).await.unwrap()
     }
 
     pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -1,12 +1,16 @@
 //! The lines of Stratum V1: JSON-RPC as miners really write it.
 
+use std::fmt::Write;
+
 use bitcoin::hashes::Hash;
 use poolbox_accounting::Difficulty;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::RejectReason;
-use crate::coinbase::EXTRANONCE2_BYTES;
+use crate::coinbase::{Coinbase, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
 use crate::job::Job;
+use crate::share::RejectReason;
 
 /// Error codes that miners know from the first Stratum servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,60 +26,122 @@ pub(super) enum ErrorCode {
 impl From<RejectReason> for ErrorCode {
     fn from(reason: RejectReason) -> Self {
         match reason {
-            RejectReason::Stale => Self::JobNotFound,
+            RejectReason::Stale | RejectReason::UnknownJob => Self::JobNotFound,
             RejectReason::Duplicate => Self::Duplicate,
             RejectReason::AboveTarget => Self::LowDifficulty,
             RejectReason::Unauthorized => Self::Unauthorized,
             RejectReason::BadTime
             | RejectReason::BadVersion
+            | RejectReason::BadExtranonce
             | RejectReason::Malformed
             | RejectReason::NotKept => Self::Other,
         }
     }
 }
 
+/// A call. Nothing of it is copied: most lines are shares.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    /// As it was written, to be echoed verbatim whatever its type.
+    pub id: &'a str,
+    /// The method's name.
+    pub method: String,
+    /// The parameters, each as it was written.
+    pub params: Vec<&'a RawValue>,
+}
+
 /// What a line turned out to be.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Line {
-    /// A call. The id is echoed verbatim, whatever its type.
-    Request { id: Value, method: String, params: Vec<Value> },
+#[derive(Debug)]
+pub(super) enum Line<'a> {
+    /// A call.
+    Request(Request<'a>),
     /// An answer to something the server sent.
     Response,
     /// Not JSON-RPC.
     Garbage,
 }
 
-impl Line {
-    pub(super) fn parse(line: &str) -> Self {
-        let Ok(Value::Object(mut object)) = serde_json::from_str(line) else { return Self::Garbage };
-        let id = object.remove("id").unwrap_or(Value::Null);
-        match (object.remove("method"), object.remove("params")) {
-            (Some(Value::String(method)), params) => {
-                let params = match params {
-                    Some(Value::Array(params)) => params,
-                    _ => Vec::new(),
-                };
-                Self::Request { id, method, params }
-            }
-            (None, _) if object.contains_key("result") || object.contains_key("error") => Self::Response,
-            _ => Self::Garbage,
-        }
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn parse(line: &'a [u8]) -> Self {
+        let Ok(parts) = serde_json::from_slice::<Parts<'a>>(line) else { return Self::Garbage };
+        let Some(method) = parts.method else {
+            let answers = parts.result.is_some() || parts.error.is_some();
+            return if answers { Self::Response } else { Self::Garbage };
+        };
+        let Ok(method) = serde_json::from_str::<String>(method.get()) else { return Self::Garbage };
+        // Some send an object where a list belongs: the method says what it misses.
+        let params = parts.params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let id = parts.id.map_or("null", RawValue::get);
+        Self::Request(Request { id, method, params: params.unwrap_or_default() })
     }
 }
 
-pub(super) fn result(id: &Value, result: &Value) -> String {
-    json!({ "id": id, "result": result, "error": null }).to_string()
+impl<'a> Request<'a> {
+    /// A parameter that is a plain string.
+    pub fn text(&self, index: usize) -> Option<&'a str> {
+        let written = self.params.get(index)?.get();
+        let text = written.strip_prefix('"')?.strip_suffix('"')?;
+        (!text.contains('\\')).then_some(text)
+    }
+
+    /// Any parameter.
+    pub fn value(&self, index: usize) -> Option<Value> {
+        serde_json::from_str(self.params.get(index)?.get()).ok()
+    }
+
+    /// A parameter that is a string, whatever is in it.
+    pub fn string(&self, index: usize) -> Option<String> {
+        serde_json::from_str(self.params.get(index)?.get()).ok()
+    }
 }
 
-pub(super) fn error(id: &Value, code: ErrorCode, message: &str) -> String {
-    json!({ "id": id, "result": null, "error": [code as u32, message, null] }).to_string()
+/// Lines to be sent; each call adds one.
+pub(super) trait Lines {
+    fn line(&mut self, line: &str);
+}
+
+impl Lines for Vec<u8> {
+    fn line(&mut self, line: &str) {
+        self.extend_from_slice(line.as_bytes());
+        self.push(b'\n');
+    }
+}
+
+pub(super) fn result(id: &str, result: &Value) -> String {
+    format!(r#"{{"id":{id},"result":{result},"error":null}}"#)
+}
+
+/// The answer to a share that counts: most of what is ever sent.
+pub(super) fn accepted(id: &str, lines: &mut Vec<u8>) {
+    for part in [r#"{"id":"#, id, ",\"result\":true,\"error\":null}\n"] {
+        lines.extend_from_slice(part.as_bytes());
+    }
+}
+
+pub(super) fn error(id: &str, code: ErrorCode, message: &str) -> String {
+    let error = json!([code as u32, message, null]);
+    format!(r#"{{"id":{id},"result":null,"error":{error}}}"#)
 }
 
 /// The answer to `mining.subscribe`. AxeOS's probe looks for "mining.notify" in it.
-pub(super) fn subscribed(id: &Value, extranonce1: [u8; 4]) -> String {
+pub(super) fn subscribed(id: &str, extranonce1: [u8; SERVER_EXTRANONCE_BYTES]) -> String {
     let session = hex::encode(extranonce1);
     let subscriptions = json!([["mining.set_difficulty", session], ["mining.notify", session]]);
-    result(id, &json!([subscriptions, session, EXTRANONCE2_BYTES]))
+    result(id, &json!([subscriptions, session, MINER_EXTRANONCE_BYTES]))
 }
 
 pub(super) fn set_difficulty(difficulty: Difficulty) -> String {
@@ -85,26 +151,27 @@ pub(super) fn set_difficulty(difficulty: Difficulty) -> String {
     json!({ "id": null, "method": "mining.set_difficulty", "params": [number] }).to_string()
 }
 
-pub(super) fn notify(id: &str, job: &Job, time: u32, clean: bool) -> String {
+pub(super) fn notify(id: u32, job: &Job, coinbase: &Coinbase, time: u32, clean: bool) -> String {
+    let fixed = coinbase.sv1_fields(|| fixed_fields(job, coinbase));
+    format!(r#"{{"id":null,"method":"mining.notify","params":["{id:x}",{fixed},"{time:08x}",{clean}]}}"#)
+}
+
+/// What a job's `mining.notify` has in common for all miners with the same coinbase.
+fn fixed_fields(job: &Job, coinbase: &Coinbase) -> String {
     let template = &job.template;
-    let merkle: Vec<String> =
-        template.merkle_path.iter().map(|node| hex::encode(node.to_byte_array())).collect();
-    json!({
-        "id": null,
-        "method": "mining.notify",
-        "params": [
-            id,
-            hex::encode(word_swapped(template.prev_hash)),
-            hex::encode(job.coinbase.prefix()),
-            hex::encode(job.coinbase.suffix()),
-            merkle,
-            format!("{:08x}", template.version),
-            format!("{:08x}", template.bits.to_consensus()),
-            format!("{time:08x}"),
-            clean,
-        ],
-    })
-    .to_string()
+    let mut text = format!(
+        r#""{}","{}","{}",["#,
+        hex::encode(word_swapped(template.prev_hash)),
+        hex::encode(coinbase.prefix()),
+        hex::encode(coinbase.suffix()),
+    );
+    for (nth, node) in template.merkle_path.iter().enumerate() {
+        let comma = if nth > 0 { "," } else { "" };
+        // Writing to a string does not fail.
+        let _ = write!(text, r#"{comma}"{}""#, hex::encode(node.to_byte_array()));
+    }
+    let _ = write!(text, r#"],"{:08x}","{:08x}""#, template.version, template.bits.to_consensus());
+    text
 }
 
 /// Stratum V1 writes the previous hash as eight 32-bit words, each with its bytes turned round.
@@ -115,8 +182,7 @@ fn word_swapped(hash: bitcoin::BlockHash) -> [u8; 32] {
 }
 
 /// A 32-bit number in hex; NerdMiner does not pad with zeros.
-pub(super) fn hex_u32(value: &Value) -> Option<u32> {
-    let text = value.as_str()?;
+pub(super) fn hex_u32(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
@@ -140,20 +206,21 @@ mod tests {
 
     #[test]
     fn numbers_need_not_be_padded_but_must_be_hex() {
-        assert_eq!(hex_u32(&json!("1f")), Some(31));
-        assert_eq!(hex_u32(&json!("0x1f")), Some(31));
-        for wrong in [json!(""), json!("+1"), json!("123456789"), json!("xyz"), json!(1), json!(null)] {
-            assert_eq!(hex_u32(&wrong), None, "{wrong}");
+        assert_eq!(hex_u32("1f"), Some(31));
+        assert_eq!(hex_u32("0x1f"), Some(31));
+        for wrong in ["", "+1", "123456789", "xyz"] {
+            assert_eq!(hex_u32(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn lines_are_told_apart() {
-        assert_eq!(Line::parse(r#"{"id":1,"result":true,"error":null}"#), Line::Response);
+        assert!(matches!(Line::parse(br#"{"id":1,"result":true,"error":null}"#), Line::Response));
         for garbage in ["", "GET / HTTP/1.1", "[]", "{}", r#"{"method":7}"#] {
-            assert_eq!(Line::parse(garbage), Line::Garbage, "{garbage}");
+            assert!(matches!(Line::parse(garbage.as_bytes()), Line::Garbage), "{garbage}");
         }
-        let request = Line::parse(r#"{"id":"txn","method":"mining.get_transactions","params":{}}"#);
-        assert!(matches!(request, Line::Request { id, .. } if id == json!("txn")));
+        let line = br#"{"id" : "t\u0078n","method":"mining.get_transactions","params":{}}"#;
+        let Line::Request(request) = Line::parse(line) else { panic!() };
+        assert_eq!((request.id, request.params.len()), (r#""t\u0078n""#, 0), "echoed as it was written");
     }
 }

@@ -1,9 +1,33 @@
-//! Stratum V1: JSON lines over TCP, as cpuminer, AxeOS and their kin speak it.
+//! Stratum V1.
 
 mod message;
-mod sent;
-mod server;
 mod session;
 
-pub use server::{Limits, Server};
-pub use session::{Action, Now, Session, SessionSettings};
+use std::sync::Arc;
+
+use crate::server::{Extranonces, Protocol};
+use crate::session::{Now, SessionSettings};
+
+pub use session::Session;
+
+/// The Sv1 port.
+#[derive(Debug)]
+pub struct Sv1 {
+    settings: Arc<SessionSettings>,
+    extranonces: Arc<Extranonces>,
+}
+
+impl Sv1 {
+    /// A port with these settings; `extranonces` are shared with the other ports.
+    pub fn new(settings: Arc<SessionSettings>, extranonces: Arc<Extranonces>) -> Self {
+        Self { settings, extranonces }
+    }
+}
+
+impl Protocol for Sv1 {
+    type Session = Session;
+
+    fn open(&self, now: Now) -> Session {
+        Session::new(Arc::clone(&self.settings), self.extranonces.next(), now)
+    }
+}

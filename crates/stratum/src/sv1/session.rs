@@ -1,88 +1,64 @@
 //! One miner's Sv1 connection as a pure state machine: a line, a job or the passing of time in,
 //! lines and shares out. No socket, no clock.
 
-use std::collections::BTreeMap;
-use std::mem;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
-use poolbox_accounting::{Difficulty, Identity, Network};
+use poolbox_accounting::{Difficulty, Identity};
 use serde_json::{Value, json};
 
-use super::message::{self, ErrorCode, Line, hex_u32};
-use super::sent::{SentJob, SentJobs};
-use crate::coinbase::{EXTRANONCE1_BYTES, EXTRANONCE2_BYTES};
+use super::message::{self, ErrorCode, Line, Lines, Request, hex_u32};
+use crate::coinbase::{MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
 use crate::job::Job;
-use crate::share::{Extranonce, RejectReason, Submission, VERSION_ROLLING_MASK};
-use crate::sink::{AcceptedShare, RejectedShare, WorkerChange, WorkerSeen};
-use crate::vardiff::{Vardiff, VardiffLimits};
+use crate::payout::PayoutOutput;
+use crate::sent::{SentJob, SentJobs};
+use crate::session::{NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
+use crate::share::{RejectReason, Submission, VERSION_ROLLING_MASK};
+use crate::sink::{AcceptedShare, FoundBlock, News, Protocol, RejectedShare, WorkerChange, WorkerSeen};
+use crate::vardiff::Vardiff;
 
-/// Firmware waits 60 to 120 s for a line; a job goes out at least this often.
-const NOTIFY_EVERY_MS: u64 = 40_000;
-/// Health probes of firmwares subscribe, authorise, read a job and leave: AxeOS within 5 s. Who stays
-/// this long with a job is a miner, even one that has not found a share yet.
-const PROBE_MS: u64 = 10_000;
 /// Lines in a row that are not JSON-RPC before the client is taken for something else.
 const MAX_GARBAGE: u32 = 10;
+/// Bytes in a line.
+const MAX_LINE_BYTES: usize = 8 << 10;
 /// User names on one connection.
 const MAX_WORKERS: usize = 64;
 /// Longest user agent that is kept.
 const MAX_AGENT_CHARS: usize = 64;
 const MAX_DIFFICULTY_WISH: usize = 16;
 
-/// What every session of a server has in common.
+/// A user name of this connection.
 #[derive(Clone, Debug)]
-pub struct SessionSettings {
-    /// For addresses in user names.
-    pub network: Network,
-    /// Where a miner starts that says nothing about itself.
-    pub start: Difficulty,
-    /// Between what its difficulty moves.
-    pub limits: VardiffLimits,
+struct Worker {
+    identity: Arc<Identity>,
 }
 
-/// The time of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds of a clock that only moves forward.
-    pub ms: u64,
-    /// Unix seconds.
-    pub unix: u32,
-}
-
-/// What the session wants done, in order.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Send this line (without its newline).
-    Send(String),
-    /// Keep this share, then call [`Session::kept`] with the request's id.
-    Keep {
-        /// Of the submit that is answered when the share is on disk.
-        id: Value,
-        /// The share.
-        share: Box<AcceptedShare>,
-    },
-    /// Count a refused share.
-    Rejected(RejectedShare),
-    /// Note a worker's state.
-    Worker(WorkerSeen),
-    /// End the connection, for this reason.
-    Close(&'static str),
+/// A share that is on its way to the disk.
+#[derive(Debug)]
+struct Waiting {
+    id: Box<str>,
+    hash: BlockHash,
+    identity: Arc<Identity>,
 }
 
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<SessionSettings>,
-    extranonce1: [u8; EXTRANONCE1_BYTES],
-    user_agent: String,
+    extranonce1: [u8; SERVER_EXTRANONCE_BYTES],
+    /// The beginning of a line whose end has not come.
+    partial: Vec<u8>,
+    user_agent: Arc<str>,
     subscribed: bool,
     /// When it was given its first job.
     started_ms: Option<u64>,
     /// Its workers were reported: it is a miner and no probe.
     known: bool,
     /// By user name as the miner writes it.
-    workers: BTreeMap<String, Identity>,
+    workers: BTreeMap<String, Worker>,
+    /// Whom its coinbases pay: settled by the first user name.
+    payout: Option<PayoutOutput>,
     version_mask: u32,
     vardiff: Vardiff,
     /// The wish of `mining.suggest_difficulty`, so that repeats of it change nothing.
@@ -90,132 +66,88 @@ pub struct Session {
     told: Option<Difficulty>,
     current: Option<Arc<Job>>,
     sent: SentJobs,
+    waiting: VecDeque<Waiting>,
     resent: u8,
     notified_ms: u64,
     notified_time: u32,
     garbage: u32,
-    actions: Vec<Action>,
 }
 
 impl Session {
     /// A connection that was just opened. `extranonce1` is unique among the open ones.
-    pub fn new(settings: Arc<SessionSettings>, extranonce1: [u8; EXTRANONCE1_BYTES], now: Now) -> Self {
+    pub fn new(settings: Arc<SessionSettings>, extranonce1: [u8; SERVER_EXTRANONCE_BYTES], now: Now) -> Self {
         let vardiff = Vardiff::new(settings.start, settings.limits, now.ms);
         Self {
             settings,
             extranonce1,
-            user_agent: String::new(),
+            partial: Vec::new(),
+            user_agent: Arc::from(""),
             subscribed: false,
             started_ms: None,
             known: false,
             workers: BTreeMap::new(),
+            payout: None,
             version_mask: 0,
             vardiff,
             suggested: None,
             told: None,
             current: None,
             sent: SentJobs::default(),
+            waiting: VecDeque::new(),
             resent: 0,
             notified_ms: now.ms,
             notified_time: 0,
             garbage: 0,
-            actions: Vec::new(),
         }
     }
 
-    /// Whether the miner subscribed and named itself.
-    pub fn ready(&self) -> bool {
-        self.subscribed && !self.workers.is_empty()
-    }
-
-    /// A line arrived.
-    pub fn on_line(&mut self, line: &str, now: Now) -> Vec<Action> {
+    /// A line arrived, without its newline.
+    fn on_line(&mut self, line: &[u8], now: Now, out: &mut Outbox) {
         match Line::parse(line) {
-            Line::Request { id, method, params } => {
+            Line::Request(request) => {
                 self.garbage = 0;
-                self.on_request(&id, &method, &params, now);
+                self.on_request(&request, now, out);
             }
             Line::Response => self.garbage = 0,
             Line::Garbage => {
                 self.garbage += 1;
                 if self.garbage >= MAX_GARBAGE {
-                    self.actions.push(Action::Close("it does not speak Stratum"));
-                } else {
-                    let sentence = "Not a JSON-RPC request; this port speaks Stratum V1";
-                    self.send(message::error(&Value::Null, ErrorCode::Other, sentence));
+                    out.close = Some("it does not speak Stratum");
                 }
+                let sentence = "Not a JSON-RPC request; this port speaks Stratum V1";
+                out.bytes.line(&message::error("null", ErrorCode::Other, sentence));
             }
         }
-        mem::take(&mut self.actions)
     }
 
-    /// The newest job changed.
-    pub fn on_job(&mut self, job: Arc<Job>, now: Now) -> Vec<Action> {
-        self.current = Some(job);
-        self.begin(now);
-        mem::take(&mut self.actions)
-    }
-
-    /// Time passed; call about once a second.
-    pub fn on_tick(&mut self, now: Now) -> Vec<Action> {
-        if self.ready() && self.current.is_some() {
-            let changed = self.vardiff.on_tick(now.ms).is_some();
-            if changed || now.ms.saturating_sub(self.notified_ms) >= NOTIFY_EVERY_MS {
-                self.notify(now);
-            }
-            if changed {
-                self.report_workers(WorkerChange::Retargeted);
-            }
-        }
-        if self.started_ms.is_some_and(|started| now.ms.saturating_sub(started) >= PROBE_MS) {
-            self.make_known();
-        }
-        mem::take(&mut self.actions)
-    }
-
-    /// The share of request `id` is on disk, or could not be kept (`hash` tells which it was).
-    pub fn kept(&mut self, id: &Value, hash: BlockHash, identity: &Identity, kept: bool) -> Vec<Action> {
-        if kept {
-            self.send(message::result(id, &json!(true)));
-        } else {
-            self.sent.forget_share(hash);
-            self.refuse(id, Some(identity.clone()), RejectReason::NotKept);
-        }
-        mem::take(&mut self.actions)
-    }
-
-    /// The connection ended.
-    pub fn on_close(&mut self) -> Vec<Action> {
-        self.report_workers(WorkerChange::Left);
-        mem::take(&mut self.actions)
-    }
-
-    fn on_request(&mut self, id: &Value, method: &str, params: &[Value], now: Now) {
-        match method {
-            "mining.submit" => self.submit(id, params, now),
-            "mining.configure" => self.configure(id, params),
-            "mining.subscribe" => self.subscribe(id, params, now),
-            "mining.authorize" => self.authorize(id, params, now),
-            "mining.suggest_difficulty" => self.suggest_difficulty(id, params, now),
-            "mining.extranonce.subscribe" => self.send(message::result(id, &json!(true))),
-            "mining.ping" => self.send(message::result(id, &json!("pong"))),
+    fn on_request(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+        let id = request.id;
+        match request.method.as_str() {
+            "mining.submit" => self.submit(request, now, out),
+            "mining.configure" => self.configure(request, out),
+            "mining.subscribe" => self.subscribe(request, now, out),
+            "mining.authorize" => self.authorize(request, now, out),
+            "mining.suggest_difficulty" => self.suggest_difficulty(request, now, out),
+            "mining.extranonce.subscribe" => out.bytes.line(&message::result(id, &json!(true))),
+            "mining.ping" => out.bytes.line(&message::result(id, &json!("pong"))),
             // AxeOS answers our own pings with a method of this name.
             "pong" => {}
-            _ => {
+            method => {
                 let sentence = format!("Unknown method {}", method.chars().take(40).collect::<String>());
-                self.send(message::error(id, ErrorCode::Other, &sentence));
+                out.bytes.line(&message::error(id, ErrorCode::Other, &sentence));
             }
         }
     }
 
     /// BIP 310. Extensions may come in any order; those unknown here are not answered.
-    fn configure(&mut self, id: &Value, params: &[Value]) {
-        let names = params.first().and_then(Value::as_array).cloned().unwrap_or_default();
+    fn configure(&mut self, request: &Request<'_>, out: &mut Outbox) {
+        let names = request.value(0).and_then(|names| names.as_array().cloned()).unwrap_or_default();
+        let options = request.value(1).unwrap_or_default();
         let mut answer = serde_json::Map::new();
         for name in names.iter().filter_map(Value::as_str) {
             match name {
                 "version-rolling" => {
-                    let wanted = params.get(1).and_then(|options| options.get("version-rolling.mask"));
+                    let wanted = options.get("version-rolling.mask").and_then(Value::as_str);
                     let wanted = wanted.and_then(hex_u32).unwrap_or(u32::MAX);
                     self.version_mask = wanted & VERSION_ROLLING_MASK;
                     answer.insert(name.into(), json!(true));
@@ -230,188 +162,300 @@ impl Session {
                 _ => {}
             }
         }
-        self.send(message::result(id, &Value::Object(answer)));
+        out.bytes.line(&message::result(request.id, &Value::Object(answer)));
     }
 
-    fn subscribe(&mut self, id: &Value, params: &[Value], now: Now) {
-        if let Some(agent) = params.first().and_then(Value::as_str) {
-            self.user_agent = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
+    fn subscribe(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+        if let Some(agent) = request.string(0) {
+            let agent: String = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
+            self.user_agent = agent.into();
         }
         self.subscribed = true;
         // cpuminer and NerdMiner take the first line for this answer, whatever it is.
-        self.send(message::subscribed(id, self.extranonce1));
-        self.begin(now);
+        out.bytes.line(&message::subscribed(request.id, self.extranonce1));
+        self.begin(now, out);
     }
 
-    fn authorize(&mut self, id: &Value, params: &[Value], now: Now) {
-        let Some(user) = params.first().and_then(Value::as_str) else {
-            return self.send(message::error(id, ErrorCode::Other, "mining.authorize needs a user name"));
+    fn authorize(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+        let id = request.id;
+        let mut refuse = |code, sentence: &str| out.bytes.line(&message::error(id, code, sentence));
+        let Some(user) = request.string(0) else {
+            return refuse(ErrorCode::Other, "mining.authorize needs a user name");
         };
-        let identity = match Identity::parse(user, self.settings.network) {
-            Ok(identity) => identity,
-            Err(error) => return self.send(message::error(id, ErrorCode::Unauthorized, &error.to_string())),
+        let identity = match Identity::parse(&user, self.settings.network) {
+            Ok(identity) => Arc::new(identity),
+            Err(error) => return refuse(ErrorCode::Unauthorized, &error.to_string()),
         };
-        let first = self.workers.is_empty();
-        if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(user) {
-            let sentence = "Too many user names on one connection; open another";
-            return self.send(message::error(id, ErrorCode::Other, sentence));
+        let payout = match self.settings.payout.output_for(&identity) {
+            Ok(payout) => payout,
+            Err(error) => return refuse(ErrorCode::Unauthorized, &error.to_string()),
+        };
+        if self.payout.as_ref().is_some_and(|paid| *paid != payout) {
+            let sentence = "The blocks of one connection pay one address; open another connection";
+            return refuse(ErrorCode::Unauthorized, sentence);
         }
+        let first = self.workers.is_empty();
+        if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(&user) {
+            return refuse(ErrorCode::Other, "Too many user names on one connection; open another");
+        }
+        self.payout = Some(payout);
         let news = self.seen(&identity, WorkerChange::Joined);
-        let new = self.workers.insert(user.to_owned(), identity).is_none();
-        self.send(message::result(id, &json!(true)));
-        if let Some(wish) = params.get(1).and_then(Value::as_str).and_then(password_difficulty)
-            && first
-        {
-            self.vardiff.restart(wish, now.ms);
+        let remembered = self.settings.memory.difficulty(&identity);
+        let new = self.workers.insert(user, Worker { identity }).is_none();
+        out.bytes.line(&message::result(id, &json!(true)));
+        let wish = request.string(1).as_deref().and_then(password_difficulty);
+        if let Some(start) = wish.or(remembered).filter(|_| first) {
+            self.vardiff.restart(start, now.ms);
         }
         if self.known && new {
-            self.actions.push(news);
+            out.news.push(news);
         } else if self.started_ms.is_none() {
-            self.begin(now);
+            self.begin(now, out);
         }
     }
 
-    fn suggest_difficulty(&mut self, id: &Value, params: &[Value], now: Now) {
-        let wish = params.first().and_then(|wish| wish.as_f64().or_else(|| wish.as_str()?.parse().ok()));
+    fn suggest_difficulty(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+        let wish = request.value(0).and_then(|wish| wish.as_f64().or_else(|| wish.as_str()?.parse().ok()));
         let Some(wish) = wish.and_then(Difficulty::at_most) else {
-            return self.send(message::error(
-                id,
-                ErrorCode::Other,
-                "mining.suggest_difficulty needs a positive number",
-            ));
+            let sentence = "mining.suggest_difficulty needs a positive number";
+            return out.bytes.line(&message::error(request.id, ErrorCode::Other, sentence));
         };
-        self.send(message::result(id, &json!(true)));
+        out.bytes.line(&message::result(request.id, &json!(true)));
         // NerdMiner repeats its wish every 30 s; only a new one starts over.
         if self.suggested.replace(wish) != Some(wish) {
             self.vardiff.restart(wish, now.ms);
             if self.told.is_some_and(|told| told != self.vardiff.difficulty()) {
-                self.notify(now);
-                self.report_workers(WorkerChange::Retargeted);
+                self.notify(now, out);
+                self.report_workers(WorkerChange::Retargeted, out);
             }
         }
     }
 
     /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
-    fn begin(&mut self, now: Now) {
-        self.notify(now);
+    fn begin(&mut self, now: Now, out: &mut Outbox) {
+        self.notify(now, out);
         if self.started_ms.is_none() && self.told.is_some() {
             self.started_ms = Some(now.ms);
         }
     }
 
-    fn notify(&mut self, now: Now) {
-        let Some(job) = self.current.clone().filter(|_| self.ready()) else { return };
+    fn notify(&mut self, now: Now, out: &mut Outbox) {
+        let Some(job) = self.current.clone().filter(|_| self.subscribed) else { return };
+        let Some(payout) = &self.payout else { return };
+        let coinbase = match job.coinbase(payout, SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES) {
+            Ok(coinbase) => coinbase,
+            Err(error) => return out.halt = Some(error),
+        };
         let hardest = self.settings.limits.max.min(Difficulty::not_above(job.network_target));
         self.vardiff.set_max(hardest);
         let difficulty = self.vardiff.difficulty();
         if self.told != Some(difficulty) {
             self.told = Some(difficulty);
-            self.send(message::set_difficulty(difficulty));
+            out.bytes.line(&message::set_difficulty(difficulty));
         }
-        let last = self.sent.newest().map(|last| (last.number, last.template.prev_hash));
+        let last = self.sent.newest().map(|last| (last.job.number, last.job.template.prev_hash));
         let clean = last.is_none_or(|(_, prev_hash)| prev_hash != job.template.prev_hash);
         let again = last.is_some_and(|(number, _)| number == job.number);
         self.resent = if again { self.resent.wrapping_add(1) } else { 0 };
         // Miners restart extranonce2 at every notify: a later ntime keeps their work new.
         let fresh = now.unix.max(job.template.time);
         let time = if again { fresh.max(self.notified_time.saturating_add(1)) } else { fresh };
-        let id = format!("{:x}{:02x}", job.number, self.resent);
-        self.send(message::notify(&id, &job, time, clean));
+        let id = job.number.get() << 8 | u32::from(self.resent);
+        out.bytes.line(&message::notify(id, &job, &coinbase, time, clean));
         self.notified_ms = now.ms;
         self.notified_time = time;
         if clean {
             self.sent.retire_all(now.ms);
         }
-        self.sent.add(id, job, difficulty);
+        self.sent.add(SentJob::new(id, job, coinbase, difficulty));
     }
 
-    fn submit(&mut self, id: &Value, params: &[Value], now: Now) {
+    fn submit(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+        let id = request.id;
         if !self.subscribed {
             let sentence = "Send mining.subscribe before mining.submit";
-            return self.send(message::error(id, ErrorCode::NotSubscribed, sentence));
+            return out.bytes.line(&message::error(id, ErrorCode::NotSubscribed, sentence));
         }
-        let user = params.first().and_then(Value::as_str);
-        let Some(identity) = user.and_then(|user| self.workers.get(user)).cloned() else {
-            return self.refuse(id, None, RejectReason::Unauthorized);
+        let worker = match request.text(0) {
+            Some(user) => self.workers.get(user),
+            None => request.string(0).and_then(|user| self.workers.get(&user)),
         };
-        self.make_known();
-        let Some(submission) = self.read_submission(params) else {
-            return self.refuse(id, Some(identity), RejectReason::Malformed);
+        let Some(identity) = worker.map(|worker| Arc::clone(&worker.identity)) else {
+            return refuse(id, None, RejectReason::Unauthorized, out);
         };
-        let sent = params.get(1).and_then(Value::as_str).and_then(|job| self.sent.get(job, now.ms));
-        let Some(SentJob { job, difficulty, late }) = sent else {
-            return self.refuse(id, Some(identity), RejectReason::Stale);
-        };
-        let mut solved = match submission.judge(&job, difficulty, self.version_mask, now.unix) {
-            Ok(solved) => solved,
-            Err(reason) => return self.refuse(id, Some(identity), reason),
-        };
-        if !self.sent.note_share(&job, solved.hash) {
-            return self.refuse(id, Some(identity), RejectReason::Duplicate);
+        self.make_known(out);
+        match self.judge(request, &identity, now) {
+            Ok((share, difficulty)) => {
+                self.waiting.push_back(Waiting { id: id.into(), hash: share.hash, identity });
+                out.shares.push(share);
+                if self.vardiff.on_share(difficulty, now.ms).is_some() {
+                    self.notify(now, out);
+                    self.report_workers(WorkerChange::Retargeted, out);
+                }
+            }
+            Err(reason) => refuse(id, Some(identity), reason, out),
         }
+    }
+
+    /// The share of a submit and the difficulty of its job.
+    fn judge(
+        &mut self,
+        request: &Request<'_>,
+        identity: &Arc<Identity>,
+        now: Now,
+    ) -> Result<(AcceptedShare, Difficulty), RejectReason> {
+        let Fields { job, extranonce2, time, nonce, version_bits } =
+            Fields::read(request).ok_or(RejectReason::Malformed)?;
+        let mut miner = [0; MINER_EXTRANONCE_BYTES];
+        hex::decode_to_slice(extranonce2, &mut miner).map_err(|_| RejectReason::BadExtranonce)?;
+        let job = hex_u32(job).ok_or(RejectReason::UnknownJob)?;
+        let (sent, late) = self.sent.find(job, now.ms)?;
+        let (template, mask) = (&sent.job.template, self.version_mask);
+        let version = match version_bits {
+            Some(bits) if bits & !mask != 0 => return Err(RejectReason::BadVersion),
+            Some(bits) => (template.version & !mask) | bits,
+            None => template.version,
+        };
+        let root = template.merkle_root(sent.coinbase.txid(&self.extranonce1, &miner));
+        let difficulty = sent.difficulty;
+        let solved = Submission { time, nonce, version }.judge(
+            &sent.job,
+            root,
+            difficulty.target(),
+            mask,
+            now.unix,
+        )?;
         // On a tip that is past it is work, but no block any more.
-        solved.block &= !late;
-        let share = AcceptedShare {
-            identity,
-            work: difficulty.work(),
-            solved,
-            job,
-            extranonce: submission.extranonce,
-        };
-        self.actions.push(Action::Keep { id: id.clone(), share: Box::new(share) });
-        if self.vardiff.on_share(difficulty, now.ms).is_some() {
-            self.notify(now);
-            self.report_workers(WorkerChange::Retargeted);
+        let block = (solved.block && !late)
+            .then(|| FoundBlock::new(&sent.job, &solved, &sent.coinbase, &self.extranonce1, &miner))
+            .flatten();
+        let prev_hash = template.prev_hash;
+        if !self.sent.note_share(prev_hash, &solved) {
+            return Err(RejectReason::Duplicate);
         }
-    }
-
-    /// user, job id, extranonce2, ntime, nonce and, from miners that roll it, version bits.
-    fn read_submission(&self, params: &[Value]) -> Option<Submission> {
-        let extranonce2 = params.get(2)?.as_str()?;
-        let mut miner = [0; EXTRANONCE2_BYTES];
-        hex::decode_to_slice(extranonce2, &mut miner).ok()?;
-        let version_bits = match params.get(5) {
-            None | Some(Value::Null) => None,
-            Some(bits) => Some(hex_u32(bits)?),
-        };
-        Some(Submission {
-            extranonce: Extranonce { server: self.extranonce1, miner },
-            time: hex_u32(params.get(3)?)?,
-            nonce: hex_u32(params.get(4)?)?,
-            version_bits,
-        })
-    }
-
-    fn refuse(&mut self, id: &Value, identity: Option<Identity>, reason: RejectReason) {
-        self.send(message::error(id, reason.into(), &reason.to_string()));
-        self.actions.push(Action::Rejected(RejectedShare { identity, reason }));
+        let identity = Arc::clone(identity);
+        Ok((AcceptedShare { identity, work: difficulty.work(), hash: solved.hash, block }, difficulty))
     }
 
     /// Reports the workers, once: at the first share, good or bad, or when it stayed.
-    fn make_known(&mut self) {
+    fn make_known(&mut self, out: &mut Outbox) {
         if !self.known {
             self.known = true;
-            self.report_workers(WorkerChange::Joined);
+            self.report_workers(WorkerChange::Joined, out);
         }
     }
 
     /// Says nothing of a connection that may still be a probe.
-    fn report_workers(&mut self, change: WorkerChange) {
+    fn report_workers(&self, change: WorkerChange, out: &mut Outbox) {
         if self.known {
-            let seen: Vec<Action> =
-                self.workers.values().map(|identity| self.seen(identity, change)).collect();
-            self.actions.extend(seen);
+            out.news.extend(self.workers.values().map(|worker| self.seen(&worker.identity, change)));
         }
     }
 
-    fn seen(&self, identity: &Identity, change: WorkerChange) -> Action {
-        let (identity, user_agent) = (identity.clone(), self.user_agent.clone());
-        Action::Worker(WorkerSeen { identity, user_agent, difficulty: self.vardiff.difficulty(), change })
+    fn seen(&self, identity: &Arc<Identity>, change: WorkerChange) -> News {
+        News::Worker(WorkerSeen {
+            identity: Arc::clone(identity),
+            protocol: Protocol::Sv1,
+            user_agent: Arc::clone(&self.user_agent),
+            difficulty: self.vardiff.difficulty(),
+            change,
+        })
+    }
+}
+
+impl crate::Session for Session {
+    fn on_bytes(&mut self, input: &mut [u8], now: Now, out: &mut Outbox) {
+        let mut rest = &*input;
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let (line, next) = (&rest[..end], &rest[end + 1..]);
+            rest = next;
+            if self.partial.is_empty() {
+                self.on_line(line, now, out);
+            } else {
+                let mut whole = std::mem::take(&mut self.partial);
+                whole.extend_from_slice(line);
+                self.on_line(&whole, now, out);
+            }
+            if out.close.is_some() || out.halt.is_some() {
+                return;
+            }
+        }
+        self.partial.extend_from_slice(rest);
+        if self.partial.len() > MAX_LINE_BYTES {
+            out.close = Some("a line was too long");
+        }
     }
 
-    fn send(&mut self, line: String) {
-        self.actions.push(Action::Send(line));
+    fn on_job(&mut self, job: &Arc<Job>, now: Now, out: &mut Outbox) {
+        self.current = Some(Arc::clone(job));
+        self.begin(now, out);
     }
+
+    fn on_tick(&mut self, now: Now, out: &mut Outbox) {
+        if self.ready() && self.current.is_some() {
+            let changed = self.vardiff.on_tick(now.ms).is_some();
+            if changed || now.ms.saturating_sub(self.notified_ms) >= NOTIFY_EVERY_MS {
+                self.notify(now, out);
+            }
+            if changed {
+                self.report_workers(WorkerChange::Retargeted, out);
+            }
+        }
+        if self.started_ms.is_some_and(|started| now.ms.saturating_sub(started) >= PROBE_MS) {
+            self.make_known(out);
+        }
+    }
+
+    fn on_kept(&mut self, count: usize, kept: bool, out: &mut Outbox) {
+        for Waiting { id, hash, identity } in self.waiting.drain(..count.min(self.waiting.len())) {
+            if kept {
+                message::accepted(&id, &mut out.bytes);
+            } else {
+                self.sent.forget_share(hash);
+                refuse(&id, Some(identity), RejectReason::NotKept, out);
+            }
+        }
+    }
+
+    fn on_close(&mut self, out: &mut Outbox) {
+        self.report_workers(WorkerChange::Left, out);
+    }
+
+    /// Subscribed and named itself.
+    fn ready(&self) -> bool {
+        self.subscribed && !self.workers.is_empty()
+    }
+}
+
+/// user, job id, extranonce2, ntime, nonce and, from miners that roll it, version bits.
+struct Fields<'a> {
+    job: &'a str,
+    extranonce2: &'a str,
+    time: u32,
+    nonce: u32,
+    version_bits: Option<u32>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(request: &Request<'a>) -> Option<Self> {
+        let version_bits = match request.params.get(5) {
+            None => None,
+            Some(written) if written.get() == "null" => None,
+            Some(_) => Some(hex_u32(request.text(5)?)?),
+        };
+        Some(Self {
+            job: request.text(1)?,
+            extranonce2: request.text(2)?,
+            time: hex_u32(request.text(3)?)?,
+            nonce: hex_u32(request.text(4)?)?,
+            version_bits,
+        })
+    }
+}
+
+fn refuse(id: &str, identity: Option<Arc<Identity>>, reason: RejectReason, out: &mut Outbox) {
+    out.bytes.line(&message::error(id, reason.into(), &reason.to_string()));
+    out.news.push(News::Rejected(RejectedShare { identity, reason }));
 }
 
 /// A starting difficulty in the password: `d=` or `diff=` anywhere, separated by comma, semicolon or space.

@@ -1,36 +1,89 @@
 //! Conversations as the firmwares hold them, and the rules that no miner may lose a share by.
 
+use poolbox_accounting::Network;
+
 use super::*;
 use crate::job::fixture;
+use crate::payout::PayoutPolicy;
+use crate::session::{NoMemory, Session as _};
+use crate::vardiff::VardiffLimits;
 
 const START: Now = Now { ms: 0, unix: 1_700_000_500 };
+const EXTRANONCE1: [u8; 4] = [0xaa, 0xbb, 0xcc, 0xdd];
+
+/// A session, and what it wants done after each event.
+struct Talk(Session);
+
+impl Talk {
+    fn with(&mut self, event: impl FnOnce(&mut Session, &mut Outbox)) -> Outbox {
+        let mut out = Outbox::default();
+        event(&mut self.0, &mut out);
+        out
+    }
+
+    fn on_line(&mut self, line: &str, now: Now) -> Outbox {
+        self.with(|session, out| session.on_bytes(format!("{line}\n").into_bytes().as_mut(), now, out))
+    }
+
+    fn on_job(&mut self, job: Arc<Job>, now: Now) -> Outbox {
+        self.with(|session, out| session.on_job(&job, now, out))
+    }
+
+    fn on_tick(&mut self, now: Now) -> Outbox {
+        self.with(|session, out| session.on_tick(now, out))
+    }
+
+    fn on_kept(&mut self, count: usize, kept: bool) -> Outbox {
+        self.with(|session, out| session.on_kept(count, kept, out))
+    }
+
+    fn on_close(&mut self) -> Outbox {
+        self.with(Session::on_close)
+    }
+}
+
+/// One after the other.
+fn together(outs: impl IntoIterator<Item = Outbox>) -> Outbox {
+    let mut all = Outbox::default();
+    for mut out in outs {
+        all.bytes.append(&mut out.bytes);
+        all.shares.append(&mut out.shares);
+        all.news.append(&mut out.news);
+        all.close = all.close.or(out.close);
+    }
+    all
+}
 
 fn at(seconds: u64) -> Now {
     Now { ms: seconds * 1_000, unix: START.unix + seconds as u32 }
 }
 
-fn session() -> Session {
-    let limits = VardiffLimits { min: Difficulty::MIN, max: Difficulty::MAX };
-    let settings = SessionSettings { network: Network::Devnet, start: Difficulty::MIN, limits };
-    let mut session = Session::new(Arc::new(settings), [0xaa, 0xbb, 0xcc, 0xdd], START);
-    assert!(
-        session.on_job(fixture::job(fixture::template()), START).is_empty(),
-        "nothing before the handshake"
-    );
+fn new_session() -> Talk {
+    let settings = SessionSettings {
+        network: Network::Devnet,
+        payout: PayoutPolicy::Pool(fixture::payout()),
+        start: Difficulty::MIN,
+        limits: VardiffLimits { min: Difficulty::MIN, max: Difficulty::MAX },
+        memory: Arc::new(NoMemory),
+    };
+    Talk(Session::new(Arc::new(settings), EXTRANONCE1, START))
+}
+
+fn session() -> Talk {
+    let mut session = new_session();
+    let out = session.on_job(fixture::job(fixture::template()), START);
+    assert!(out.bytes.is_empty(), "nothing before the handshake");
     session
 }
 
 /// The lines a session sends for the lines a miner sends.
-fn say(session: &mut Session, now: Now, lines: &[&str]) -> Vec<Value> {
+fn say(session: &mut Talk, now: Now, lines: &[&str]) -> Vec<Value> {
     lines.iter().flat_map(|line| sent(&session.on_line(line, now))).collect()
 }
 
-fn sent(actions: &[Action]) -> Vec<Value> {
-    let line = |action: &Action| match action {
-        Action::Send(line) => Some(serde_json::from_str(line).unwrap()),
-        _ => None,
-    };
-    actions.iter().filter_map(line).collect()
+fn sent(out: &Outbox) -> Vec<Value> {
+    let text = std::str::from_utf8(&out.bytes).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn methods(lines: &[Value]) -> Vec<String> {
@@ -41,7 +94,7 @@ fn methods(lines: &[Value]) -> Vec<String> {
 }
 
 /// Subscribed and authorised; the id of the first job.
-fn mining() -> (Session, String) {
+fn mining() -> (Talk, String) {
     let mut session = session();
     let lines = say(
         &mut session,
@@ -55,7 +108,7 @@ fn mining() -> (Session, String) {
     (session, job)
 }
 
-fn submit(session: &mut Session, now: Now, job: &str, extranonce2: u64, nonce: u32) -> Vec<Action> {
+fn submit(session: &mut Talk, now: Now, job: &str, extranonce2: u64, nonce: u32) -> Outbox {
     let time = START.unix;
     let line = format!(
         r#"{{"id":4,"method":"mining.submit","params":["garage.one","{job}","{extranonce2:016x}","{time:08x}","{nonce:x}"]}}"#
@@ -66,33 +119,31 @@ fn submit(session: &mut Session, now: Now, job: &str, extranonce2: u64, nonce: u
 /// The `count` first shares of the fixture's job for this connection at the easiest difficulty.
 fn shares(count: usize) -> Vec<u32> {
     let job = fixture::job(fixture::template());
-    let extranonce = Extranonce { server: [0xaa, 0xbb, 0xcc, 0xdd], miner: [0; 8] };
+    let root =
+        job.template.merkle_root(job.coinbase(&fixture::payout(), 12).unwrap().txid(&EXTRANONCE1, &[0; 8]));
+    let (target, version) = (Difficulty::MIN.target(), job.template.version);
     let judge = |nonce| {
-        let share = Submission { extranonce, time: START.unix, nonce, version_bits: None };
-        share.judge(&job, Difficulty::MIN, 0, START.unix).is_ok()
+        Submission { time: START.unix, nonce, version }.judge(&job, root, target, 0, START.unix).is_ok()
     };
     (0..).filter(|&nonce| judge(nonce)).take(count).collect()
 }
 
-fn kept(actions: &[Action]) -> Option<&AcceptedShare> {
-    actions.iter().find_map(|action| match action {
-        Action::Keep { share, .. } => Some(&**share),
-        _ => None,
-    })
+fn kept(out: &Outbox) -> Option<&AcceptedShare> {
+    out.shares.first()
 }
 
-fn news(actions: &[Action]) -> Vec<(WorkerChange, String)> {
-    let seen = |action: &Action| match action {
-        Action::Worker(seen) => Some((seen.change, seen.identity.worker.clone())),
-        _ => None,
+fn news(out: &Outbox) -> Vec<(WorkerChange, String)> {
+    let seen = |news: &News| match news {
+        News::Worker(seen) => Some((seen.change, seen.identity.worker.clone())),
+        News::Rejected(_) => None,
     };
-    actions.iter().filter_map(seen).collect()
+    out.news.iter().filter_map(seen).collect()
 }
 
-fn refusal(actions: &[Action]) -> Option<RejectReason> {
-    actions.iter().find_map(|action| match action {
-        Action::Rejected(share) => Some(share.reason),
-        _ => None,
+fn refusal(out: &Outbox) -> Option<RejectReason> {
+    out.news.iter().find_map(|news| match news {
+        News::Rejected(share) => Some(share.reason),
+        News::Worker(_) => None,
     })
 }
 
@@ -148,14 +199,15 @@ fn older_axeos_and_nerdqaxe_subscribe_first_and_configure_later() {
 #[test]
 fn the_probe_of_axeos_sees_notify_in_the_first_line_and_makes_no_worker() {
     let mut session = session();
-    let mut actions = session.on_line(r#"{"id":1,"method":"mining.subscribe","params":["bitaxe"]}"#, START);
-    let Action::Send(line) = &actions[0] else { panic!("{actions:?}") };
+    let subscribe = r#"{"id":1,"method":"mining.subscribe","params":["bitaxe"]}"#;
+    let actions = session.on_line(subscribe, START);
+    let line = std::str::from_utf8(&actions.bytes).unwrap().lines().next().unwrap();
     assert!(line.contains("mining.notify") && line.len() < 1023, "{line}");
     let authorise = r#"{"id":2,"method":"mining.authorize","params":["garage.bitaxe","x"]}"#;
-    actions.extend(session.on_line(authorise, START));
+    let mut actions = session.on_line(authorise, START);
     assert_eq!(methods(&sent(&actions)).last().unwrap(), "mining.notify", "it was given a job");
-    actions.extend((1..=5).flat_map(|second| session.on_tick(at(second))));
-    actions.extend(session.on_close());
+    actions = together([actions].into_iter().chain((1..=5).map(|second| session.on_tick(at(second)))));
+    actions = together([actions, session.on_close()]);
     assert!(news(&actions).is_empty(), "{actions:?}");
 }
 
@@ -167,7 +219,7 @@ fn a_worker_joins_with_its_first_share_good_or_bad() {
         let actions = submit(&mut session, at(1), &job, 0, nonce);
         assert!(kept(&actions).is_some() != refusal(&actions).is_some());
         assert_eq!(news(&actions), [(WorkerChange::Joined, "one".to_owned())]);
-        assert!(matches!(actions[0], Action::Worker(_)), "before its share is counted");
+        assert!(matches!(actions.news[0], News::Worker(_)), "before its share is counted");
         assert!(news(&submit(&mut session, at(1), &job, 0, nonce)).is_empty(), "once");
         assert_eq!(news(&session.on_close()), [(WorkerChange::Left, "one".to_owned())]);
     }
@@ -189,17 +241,18 @@ fn a_worker_that_stays_joins_before_its_first_share() {
 
 #[test]
 fn who_waits_without_a_job_is_no_worker_yet() {
-    let limits = VardiffLimits { min: Difficulty::MIN, max: Difficulty::MAX };
-    let settings = SessionSettings { network: Network::Devnet, start: Difficulty::MIN, limits };
-    let mut session = Session::new(Arc::new(settings), [0; 4], START);
+    let mut session = new_session();
     let lines = [
         r#"{"id":1,"method":"mining.subscribe","params":["test"]}"#,
         r#"{"id":2,"method":"mining.authorize","params":["garage.one","x"]}"#,
     ];
-    let mut actions: Vec<_> = lines.iter().flat_map(|line| session.on_line(line, START)).collect();
-    actions.extend(session.on_tick(at(60)));
-    actions.extend(session.on_job(fixture::job(fixture::template()), at(60)));
-    actions.extend(session.on_tick(at(69)));
+    let actions = together([
+        session.on_line(lines[0], START),
+        session.on_line(lines[1], START),
+        session.on_tick(at(60)),
+        session.on_job(fixture::job(fixture::template()), at(60)),
+        session.on_tick(at(69)),
+    ]);
     assert!(news(&actions).is_empty(), "{actions:?}");
     assert_eq!(news(&session.on_tick(at(70))).len(), 1);
 }
@@ -251,11 +304,11 @@ fn a_web_browser_is_shown_the_door_and_a_stray_line_is_not_held_against_a_miner(
     let mut session = session();
     for _ in 0..20 {
         let actions = session.on_line("garbage", START);
-        assert!(matches!(actions[..], [Action::Send(_)]));
+        assert!(sent(&actions).len() == 1 && actions.close.is_none());
         session.on_line(r#"{"id":1,"method":"mining.ping","params":[]}"#, START);
     }
     let last = (0..MAX_GARBAGE).map(|_| session.on_line("GET / HTTP/1.1", START)).last().unwrap();
-    assert!(matches!(last[..], [Action::Close(_)]), "{last:?}");
+    assert!(last.close.is_some(), "{last:?}");
 }
 
 #[test]
@@ -288,9 +341,8 @@ fn a_share_is_answered_only_when_it_is_kept_and_is_not_accepted_twice() {
     assert!(sent(&actions).is_empty(), "no answer before it is on disk");
     let share = kept(&actions).unwrap();
     assert_eq!(share.work, Difficulty::MIN.work());
-    let (hash, identity) = (share.solved.hash, share.identity.clone());
     assert_eq!(refusal(&submit(&mut session, START, &job, 0, nonce)), Some(RejectReason::Duplicate));
-    let answer = sent(&session.kept(&json!(4), hash, &identity, true));
+    let answer = sent(&session.on_kept(1, true));
     assert_eq!((&answer[0]["id"], &answer[0]["result"]), (&json!(4), &json!(true)));
 }
 
@@ -299,8 +351,8 @@ fn a_share_that_could_not_be_kept_may_be_sent_again() {
     let (mut session, job) = mining();
     let nonce = shares(1)[0];
     let actions = submit(&mut session, START, &job, 0, nonce);
-    let share = kept(&actions).unwrap();
-    let actions = session.kept(&json!(4), share.solved.hash, &share.identity, false);
+    assert!(kept(&actions).is_some());
+    let actions = session.on_kept(1, false);
     assert_eq!(refusal(&actions), Some(RejectReason::NotKept));
     assert!(kept(&submit(&mut session, START, &job, 0, nonce)).is_some());
 }
@@ -321,10 +373,8 @@ fn a_job_keeps_the_difficulty_it_was_sent_with() {
 fn a_new_block_makes_jobs_stale_and_a_refreshed_template_does_not() {
     let (mut session, job) = mining();
     let nonces = shares(3);
-    let payout = crate::PayoutOutput(bitcoin::ScriptBuf::from_bytes(vec![0x51]));
-    let job_of = |number, template| {
-        Arc::new(Job::new(crate::JobNumber::starting_at(number), Arc::new(template), &payout).unwrap())
-    };
+    let job_of =
+        |number, template| Arc::new(Job::new(crate::JobNumber::starting_at(number), Arc::new(template)));
 
     let refreshed = sent(&session.on_job(job_of(2, fixture::template()), at(1)));
     assert_eq!(refreshed[0]["params"][8], false);
@@ -335,7 +385,7 @@ fn a_new_block_makes_jobs_stale_and_a_refreshed_template_does_not() {
     let clean = sent(&session.on_job(job_of(3, next), at(2)));
     assert_eq!(clean[0]["params"][8], true);
     let late = submit(&mut session, at(3), &job, 0, nonces[1]);
-    assert!(kept(&late).is_some_and(|share| !share.solved.block), "found before the miner could know");
+    assert!(kept(&late).is_some_and(|share| !share.block.is_some()), "found before the miner could know");
     assert_eq!(refusal(&submit(&mut session, at(3), &job, 0, nonces[0])), Some(RejectReason::Duplicate));
     assert_eq!(refusal(&submit(&mut session, at(4), &job, 0, nonces[2])), Some(RejectReason::Stale));
 }
@@ -384,10 +434,10 @@ fn malformed_shares_are_refused_one_by_one() {
     for (params, reason) in [
         ("[]".to_owned(), RejectReason::Unauthorized),
         (good.replace("garage.one", "stranger"), RejectReason::Unauthorized),
-        (good.replace("0000000000000000", "00"), RejectReason::Malformed),
+        (good.replace("0000000000000000", "00"), RejectReason::BadExtranonce),
         (good.replace("65540000", "zz"), RejectReason::Malformed),
         (good.replace("65540000", "1"), RejectReason::BadTime),
-        (good.replace(&job, "nope"), RejectReason::Stale),
+        (good.replace(&job, "nope"), RejectReason::UnknownJob),
         (good.replace(r#""1"]"#, r#""1","20000000"]"#), RejectReason::BadVersion),
     ] {
         let line = format!(r#"{{"id":4,"method":"mining.submit","params":{params}}}"#);

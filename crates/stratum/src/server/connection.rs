@@ -1,0 +1,168 @@
+//! One connection, from its first byte to its last acknowledgement.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Server;
+use super::pace::Pace;
+use crate::session::{Now, Outbox, Session};
+use crate::sink::{AcceptedShare, Keeping, News, ShareSink};
+
+/// What one read takes. Lent to a connection while it reads: an idle one holds no buffer.
+const READ_BYTES: usize = 64 << 10;
+const TICK: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static READING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Shares of one connection on their way to the disk: one group is being written while the next gathers,
+/// so that a slow disk makes larger groups and not more of them.
+#[derive(Default)]
+struct Shares {
+    waiting: Vec<AcceptedShare>,
+    writing: Option<(usize, Keeping)>,
+}
+
+impl Shares {
+    /// Begins to write what waits, unless a group is under way.
+    fn write(&mut self, sink: &impl ShareSink) {
+        if self.writing.is_none() && !self.waiting.is_empty() {
+            let group = std::mem::take(&mut self.waiting);
+            self.writing = Some((group.len(), sink.keep(group)));
+        }
+    }
+
+    /// How many shares were written, and whether they were kept. Cancel safe.
+    async fn written(&mut self) -> (usize, bool) {
+        match &mut self.writing {
+            Some((count, keeping)) => {
+                let count = *count;
+                let kept = keeping.await.is_ok();
+                self.writing = None;
+                (count, kept)
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Runs a session to its end; says why it ended.
+pub(super) async fn run<S: ShareSink>(
+    server: &Server<S>,
+    mut session: impl Session,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stop: &CancellationToken,
+) -> &'static str {
+    let (limits, sink) = (server.limits, &*server.sink);
+    let mut jobs = server.jobs.clone();
+    jobs.mark_changed();
+    let mut out = Outbox::default();
+    let mut shares = Shares::default();
+    let mut pace = Pace::new(limits.shares_per_second);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let opened = Instant::now();
+    let mut heard = opened;
+    let reason = loop {
+        let may_read = shares.waiting.len() < limits.shares_waiting && pace.allows(server.now().ms);
+        let mut job = None;
+        tokio::select! {
+            () = stop.cancelled() => break "the pool is stopping",
+            (count, kept) = shares.written() => session.on_kept(count, kept, &mut out),
+            Ok(()) = jobs.changed() => {
+                job = jobs.borrow_and_update().clone();
+                match &job {
+                    Some(job) => session.on_job(job, server.now(), &mut out),
+                    None => break "there is no current work",
+                }
+            }
+            read = read(&mut stream, &mut session, || server.now(), &mut out), if may_read => match read {
+                Ok(0) | Err(_) => break "the miner hung up",
+                Ok(_) => heard = Instant::now(),
+            },
+            _ = tick.tick() => {
+                if heard.elapsed() > limits.idle {
+                    break "the miner was silent for too long";
+                }
+                if !session.ready() && opened.elapsed() > limits.handshake {
+                    break "the miner did not say in time who it is";
+                }
+                session.on_tick(server.now(), &mut out);
+            }
+        }
+        let refused = out.news.iter().filter(|news| matches!(news, News::Rejected(_))).count();
+        pace.took(out.shares.len() + refused, server.now().ms);
+        shares.waiting.append(&mut out.shares);
+        shares.write(sink);
+        out.news.drain(..).for_each(|news| sink.note(news));
+        if let Some(error) = out.halt.take() {
+            sink.halt(&error);
+            break "a job would have paid the wrong party";
+        }
+        if !out.bytes.is_empty() {
+            let bytes = std::mem::take(&mut out.bytes);
+            match timeout(limits.write, write(&mut stream, &bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break "the miner hung up",
+                Err(_) => break "the miner does not read",
+            }
+            if let Some(job) = job {
+                sink.job_written(&job);
+            }
+        }
+        if let Some(reason) = out.close {
+            break reason;
+        }
+    };
+    // What was accepted is kept, even when nobody waits for the answer.
+    shares.waiting.append(&mut out.shares);
+    shares.write(sink);
+    while shares.writing.is_some() {
+        let (count, kept) = shares.written().await;
+        session.on_kept(count, kept, &mut out);
+        shares.write(sink);
+    }
+    session.on_close(&mut out);
+    out.news.drain(..).for_each(|news| sink.note(news));
+    // The last acknowledgements and the reason, for whoever still listens.
+    let _ = timeout(TICK, async {
+        write(&mut stream, &out.bytes).await?;
+        stream.shutdown().await
+    })
+    .await;
+    reason
+}
+
+/// Writes all of it, and through what may buffer it (TLS).
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// Reads once and lets the session have it; the number of bytes. Cancel safe.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    session: &mut impl Session,
+    now: impl Fn() -> Now,
+    out: &mut Outbox,
+) -> io::Result<usize> {
+    std::future::poll_fn(|cx| {
+        READING.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            if !buffer.filled().is_empty() {
+                session.on_bytes(buffer.filled_mut(), now(), out);
+            }
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    })
+    .await
+}

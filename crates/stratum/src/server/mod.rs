@@ -1,0 +1,117 @@
+//! The sockets around a [`Session`]: one task for each miner, everything bounded. Every port of the box,
+//! whatever it speaks, shares one [`Server`]: its limits, its extranonces and its sink.
+
+mod admission;
+mod connection;
+mod extranonces;
+mod pace;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use admission::Limits;
+pub use extranonces::Extranonces;
+
+use crate::job::JobFeed;
+use crate::session::{Now, Session};
+use crate::sink::ShareSink;
+use admission::Admission;
+
+/// Makes the sessions of one port.
+pub trait Protocol: Send + Sync + 'static {
+    /// What serves one connection.
+    type Session: Session;
+
+    /// The session of a connection that was just opened.
+    fn open(&self, now: Now) -> Self::Session;
+}
+
+/// What all ports share.
+#[derive(Debug)]
+pub struct Server<S> {
+    limits: Limits,
+    jobs: JobFeed,
+    sink: Arc<S>,
+    started: Instant,
+    admission: Admission,
+}
+
+impl<S: ShareSink> Server<S> {
+    /// A server that sends the jobs of `jobs` and hands shares to `sink`.
+    pub fn new(limits: Limits, jobs: JobFeed, sink: Arc<S>) -> Self {
+        let admission = Admission::new(limits);
+        Self { limits, jobs, sink, started: Instant::now(), admission }
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.admission.open()
+    }
+
+    /// Accepts miners on one port until `stop`, then ends their connections and waits for their last
+    /// shares.
+    pub async fn serve<P: Protocol>(
+        self: Arc<Self>,
+        protocol: P,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) {
+        let protocol = Arc::new(protocol);
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (server, protocol) = (Arc::clone(&self), Arc::clone(&protocol));
+                    let stop = stop.clone();
+                    tasks.spawn(async move { server.welcome(&*protocol, stream, peer, &stop).await });
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: give the others time to end.
+                    tracing::warn!(%error, "a miner's connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn welcome<P: Protocol>(
+        &self,
+        protocol: &P,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: &CancellationToken,
+    ) {
+        let Some(_seat) = self.admission.seat(peer.ip()) else {
+            tracing::warn!(%peer, "connection refused: too many are open");
+            return;
+        };
+        if self.jobs.borrow().is_none() {
+            // Better no pool than a silent one: the miner's fallback engages.
+            tracing::debug!(%peer, "connection closed: there is no work yet");
+            return;
+        }
+        // A new block must not wait for an acknowledgement of the line before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        }
+        let reason = connection::run(self, protocol.open(self.now()), stream, stop).await;
+        tracing::debug!(%peer, reason, "connection closed");
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { ms, unix: u32::try_from(unix).unwrap_or(u32::MAX) }
+    }
+}
