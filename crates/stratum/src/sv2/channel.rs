@@ -1,0 +1,150 @@
+//! One mining channel: whose it is, what it was sent, what its shares are worth.
+
+use std::sync::Arc;
+
+use bitcoin::{Target, TxMerkleNode};
+use poolbox_accounting::{Difficulty, Identity};
+
+use crate::coinbase::{Coinbase, CoinbaseError, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
+use crate::job::Job;
+use crate::payout::PayoutOutput;
+use crate::sent::{SentJob, SentJobs};
+use crate::session::Now;
+use crate::share::{RejectReason, Submission};
+use crate::sink::{AcceptedShare, FoundBlock};
+use crate::vardiff::{Vardiff, VardiffLimits};
+
+/// The version bits that Sv2 miners may roll: the general purpose bits of BIP 323.
+pub(super) const VERSION_BITS: u32 = 0x1fff_ffe0;
+
+/// The two kinds of channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The miner rolls nothing of the coinbase: its jobs are headers.
+    Standard,
+    /// The miner rolls so many bytes of the coinbase.
+    Extended(usize),
+}
+
+impl Kind {
+    /// Bytes of both extranonces. A standard channel's are all the server's.
+    pub const fn extranonce_bytes(self) -> usize {
+        SERVER_EXTRANONCE_BYTES
+            + match self {
+                Self::Standard => MINER_EXTRANONCE_BYTES,
+                Self::Extended(bytes) => bytes,
+            }
+    }
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub id: u32,
+    pub group: u32,
+    pub kind: Kind,
+    pub identity: Arc<Identity>,
+    pub payout: PayoutOutput,
+    /// Chosen by the server; unique among all channels of the box.
+    pub extranonce: [u8; SERVER_EXTRANONCE_BYTES],
+    pub vardiff: Vardiff,
+    pub limits: VardiffLimits,
+    /// What it was told last.
+    pub told: Difficulty,
+    /// What it said of itself last, hashes a second.
+    pub nominal: f32,
+    pub sent: SentJobs,
+    /// When it was opened.
+    pub opened_ms: u64,
+    /// It was reported: it is a miner and no probe.
+    pub known: bool,
+}
+
+/// The fields of SubmitSharesStandard and SubmitSharesExtended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Submitted<'a> {
+    pub job_id: u32,
+    pub share: Submission,
+    /// None on a standard channel.
+    pub extranonce: Option<&'a [u8]>,
+}
+
+impl Channel {
+    /// This channel's coinbase for a job.
+    pub fn coinbase(&self, job: &Job) -> Result<Arc<Coinbase>, CoinbaseError> {
+        job.coinbase(&self.payout, self.kind.extranonce_bytes())
+    }
+
+    /// What the server's part of the extranonce is, on the wire.
+    pub fn extranonce_prefix(&self) -> Vec<u8> {
+        let mut prefix = self.extranonce.to_vec();
+        if self.kind == Kind::Standard {
+            prefix.resize(self.kind.extranonce_bytes(), 0);
+        }
+        prefix
+    }
+
+    /// The merkle root of a standard channel's headers.
+    pub fn root(&self, job: &Job, coinbase: &Coinbase) -> TxMerkleNode {
+        job.template.merkle_root(coinbase.txid(&self.extranonce, &[0; MINER_EXTRANONCE_BYTES]))
+    }
+
+    /// Notes a job as sent under `id`, at the channel's present difficulty.
+    pub fn note_job(&mut self, id: u32, job: &Arc<Job>, coinbase: &Arc<Coinbase>) {
+        let mut sent = SentJob::new(id, Arc::clone(job), Arc::clone(coinbase), self.told);
+        if self.kind == Kind::Standard {
+            sent.root = Some(self.root(job, coinbase));
+        }
+        self.sent.add(sent);
+    }
+
+    /// What the vardiff wants, within what a block of this job needs; whether that is news to the miner.
+    pub fn settle_difficulty(&mut self, job: &Job) -> bool {
+        self.vardiff.set_max(self.limits.max.min(Difficulty::not_above(job.network_target)));
+        let news = self.told != self.vardiff.difficulty();
+        self.told = self.vardiff.difficulty();
+        news
+    }
+
+    /// Judges a share. The difficulty is that of its job.
+    pub fn judge(
+        &mut self,
+        submitted: Submitted<'_>,
+        now: Now,
+    ) -> Result<(AcceptedShare, Difficulty), RejectReason> {
+        let (sent, late) = self.sent.find(submitted.job_id, now.ms)?;
+        let zeros = [0; MINER_EXTRANONCE_BYTES];
+        let (root, miner) = match (self.kind, submitted.extranonce, sent.root) {
+            (Kind::Standard, None, Some(root)) => (root, &zeros[..]),
+            (Kind::Extended(bytes), Some(miner), _) if miner.len() == bytes => {
+                (sent.job.template.merkle_root(sent.coinbase.txid(&self.extranonce, miner)), miner)
+            }
+            (Kind::Extended(_), Some(_), _) => return Err(RejectReason::BadExtranonce),
+            _ => return Err(RejectReason::Malformed),
+        };
+        let difficulty = sent.difficulty;
+        let solved = submitted.share.judge(&sent.job, root, difficulty.target(), VERSION_BITS, now.unix)?;
+        // On a tip that is past it is work, but no block any more.
+        let block = (solved.block && !late)
+            .then(|| FoundBlock::new(&sent.job, &solved, &sent.coinbase, &self.extranonce, miner))
+            .flatten();
+        let prev_hash = sent.job.template.prev_hash;
+        if !self.sent.note_share(prev_hash, &solved) {
+            return Err(RejectReason::Duplicate);
+        }
+        let identity = Arc::clone(&self.identity);
+        Ok((AcceptedShare { identity, work: difficulty.work(), hash: solved.hash, block }, difficulty))
+    }
+}
+
+/// Limits under which a miner is never sent an easier target than it can take.
+pub(super) fn within(limits: VardiffLimits, max_target: Target) -> Option<VardiffLimits> {
+    let mut min = limits.min;
+    while min.target() > max_target {
+        if min >= limits.max {
+            return None;
+        }
+        min = min.harder();
+    }
+    Some(VardiffLimits { min, ..limits })
+}
