@@ -42,6 +42,7 @@ struct Count {
     protocol: Option<Protocol>,
     user_agent: String,
     difficulty_log2: i8,
+    measured: Option<Difficulty>,
     accepted: u64,
     rejected: BTreeMap<&'static str, u64>,
     work: Work,
@@ -138,7 +139,7 @@ impl Books {
     }
 
     fn seen(&self, seen: WorkerSeen) {
-        let WorkerSeen { identity, protocol, user_agent, difficulty, change } = seen;
+        let WorkerSeen { identity, protocol, user_agent, difficulty, measured, change } = seen;
         let (owner, worker) = (&identity.owner, &identity.worker);
         match change {
             WorkerChange::Joined => {
@@ -158,6 +159,7 @@ impl Books {
         });
         count.user_agent = user_agent.as_ref().to_owned();
         count.difficulty_log2 = difficulty.log2();
+        count.measured = measured.or(count.measured);
         match change {
             WorkerChange::Joined => count.connections += 1,
             WorkerChange::Left => count.connections = count.connections.saturating_sub(1),
@@ -167,9 +169,10 @@ impl Books {
 }
 
 impl Memory for Books {
-    fn difficulty(&self, identity: &Identity) -> Option<Difficulty> {
-        let log2 = self.counts().workers.get(identity)?.difficulty_log2;
-        Difficulty::from_log2(log2).ok()
+    fn difficulty(&self, identity: &Identity, user_agent: &str) -> Option<Difficulty> {
+        let counts = self.counts();
+        let count = counts.workers.get(identity)?;
+        count.measured.filter(|_| count.user_agent == user_agent)
     }
 }
 

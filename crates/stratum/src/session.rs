@@ -34,8 +34,8 @@ pub struct SessionSettings {
 
 /// What is remembered of workers across connections and restarts.
 pub trait Memory: std::fmt::Debug + Send + Sync {
-    /// The difficulty that this worker had when it was seen last.
-    fn difficulty(&self, identity: &Identity) -> Option<Difficulty>;
+    /// The difficulty that was found to fit this worker, when it called itself the same.
+    fn difficulty(&self, identity: &Identity, user_agent: &str) -> Option<Difficulty>;
 }
 
 /// Nobody was here before.
@@ -43,7 +43,7 @@ pub trait Memory: std::fmt::Debug + Send + Sync {
 pub struct NoMemory;
 
 impl Memory for NoMemory {
-    fn difficulty(&self, _: &Identity) -> Option<Difficulty> {
+    fn difficulty(&self, _: &Identity, _: &str) -> Option<Difficulty> {
         None
     }
 }

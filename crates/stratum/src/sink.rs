@@ -94,6 +94,8 @@ pub struct WorkerSeen {
     pub user_agent: Arc<str>,
     /// What it works at now.
     pub difficulty: Difficulty,
+    /// What was found to fit its speed; none before enough of its shares were seen.
+    pub measured: Option<Difficulty>,
     /// What happened.
     pub change: WorkerChange,
 }

@@ -16,7 +16,7 @@ use crate::sent::{SentJob, SentJobs};
 use crate::session::{NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
 use crate::share::{RejectReason, Submission, VERSION_ROLLING_MASK};
 use crate::sink::{AcceptedShare, FoundBlock, News, Protocol, RejectedShare, WorkerChange, WorkerSeen};
-use crate::vardiff::Vardiff;
+use crate::vardiff::{Introduction, Start, Vardiff, password_difficulty};
 
 /// Lines in a row that are not JSON-RPC before the client is taken for something else.
 const MAX_GARBAGE: u32 = 10;
@@ -26,7 +26,6 @@ const MAX_LINE_BYTES: usize = 8 << 10;
 const MAX_WORKERS: usize = 64;
 /// Longest user agent that is kept.
 const MAX_AGENT_CHARS: usize = 64;
-const MAX_DIFFICULTY_WISH: usize = 16;
 
 /// A user name of this connection.
 #[derive(Clone, Debug)]
@@ -61,8 +60,10 @@ pub struct Session {
     payout: Option<PayoutOutput>,
     version_mask: u32,
     vardiff: Vardiff,
-    /// The wish of `mining.suggest_difficulty`, so that repeats of it change nothing.
-    suggested: Option<Difficulty>,
+    /// What was found to fit the first worker before.
+    remembered: Option<Difficulty>,
+    /// What it asked for, by password or `mining.suggest_difficulty`.
+    wish: Option<Difficulty>,
     told: Option<Difficulty>,
     current: Option<Arc<Job>>,
     sent: SentJobs,
@@ -89,7 +90,8 @@ impl Session {
             payout: None,
             version_mask: 0,
             vardiff,
-            suggested: None,
+            remembered: None,
+            wish: None,
             told: None,
             current: None,
             sent: SentJobs::default(),
@@ -171,6 +173,7 @@ impl Session {
             self.user_agent = agent.into();
         }
         self.subscribed = true;
+        self.introduce(now);
         // cpuminer and NerdMiner take the first line for this answer, whatever it is.
         out.bytes.line(&message::subscribed(request.id, self.extranonce1));
         self.begin(now, out);
@@ -200,12 +203,11 @@ impl Session {
         }
         self.payout = Some(payout);
         let news = self.seen(&identity, WorkerChange::Joined);
-        let remembered = self.settings.memory.difficulty(&identity);
         let new = self.workers.insert(user, Worker { identity }).is_none();
         out.bytes.line(&message::result(id, &json!(true)));
-        let wish = request.string(1).as_deref().and_then(password_difficulty);
-        if let Some(start) = wish.or(remembered).filter(|_| first) {
-            self.vardiff.restart(start, now.ms);
+        if first {
+            self.wish = self.wish.or_else(|| password_difficulty(&request.string(1)?));
+            self.introduce(now);
         }
         if self.known && new {
             out.news.push(news);
@@ -221,14 +223,35 @@ impl Session {
             return out.bytes.line(&message::error(request.id, ErrorCode::Other, sentence));
         };
         out.bytes.line(&message::result(request.id, &json!(true)));
-        // NerdMiner repeats its wish every 30 s; only a new one starts over.
-        if self.suggested.replace(wish) != Some(wish) {
+        self.wish = Some(wish);
+        // NerdMiner repeats its wish every 30 s, and AxeOS has one that nobody ever set: what was measured
+        // knows better.
+        if self.remembered.is_none() {
             self.vardiff.restart(wish, now.ms);
             if self.told.is_some_and(|told| told != self.vardiff.difficulty()) {
                 self.notify(now, out);
                 self.report_workers(WorkerChange::Retargeted, out);
             }
         }
+    }
+
+    /// Chooses where the miner starts, from what it said so far; not any more once it has work.
+    fn introduce(&mut self, now: Now) {
+        if self.started_ms.is_some() {
+            return;
+        }
+        let first = self.workers.values().next();
+        let settings = &self.settings;
+        self.remembered =
+            first.and_then(|worker| settings.memory.difficulty(&worker.identity, &self.user_agent));
+        let about = Introduction {
+            user_agent: &self.user_agent,
+            remembered: self.remembered,
+            wish: self.wish,
+            hashrate: None,
+        };
+        let start = Start::choose(&about, settings.network, settings.start);
+        self.vardiff = Vardiff::begin(start, settings.limits, now.ms);
     }
 
     /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
@@ -358,6 +381,7 @@ impl Session {
             protocol: Protocol::Sv1,
             user_agent: Arc::clone(&self.user_agent),
             difficulty: self.vardiff.difficulty(),
+            measured: self.vardiff.measured(),
             change,
         })
     }
@@ -456,15 +480,6 @@ impl<'a> Fields<'a> {
 fn refuse(id: &str, identity: Option<Arc<Identity>>, reason: RejectReason, out: &mut Outbox) {
     out.bytes.line(&message::error(id, reason.into(), &reason.to_string()));
     out.news.push(News::Rejected(RejectedShare { identity, reason }));
-}
-
-/// A starting difficulty in the password: `d=` or `diff=` anywhere, separated by comma, semicolon or space.
-fn password_difficulty(password: &str) -> Option<Difficulty> {
-    let parts = password.split([',', ';', ' ']);
-    let wish =
-        parts.filter_map(|part| part.strip_prefix("d=").or_else(|| part.strip_prefix("diff="))).next()?;
-    let wish: String = wish.chars().take(MAX_DIFFICULTY_WISH).collect();
-    wish.parse().ok().and_then(Difficulty::at_most)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use crate::server::Extranonces;
 use crate::session::{NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
 use crate::share::{RejectReason, Submission};
 use crate::sink::{News, Protocol, RejectedShare, WorkerChange, WorkerSeen};
-use crate::vardiff::Vardiff;
+use crate::vardiff::{Introduction, Start, Vardiff, VardiffLimits};
 
 /// The one version of the protocol.
 const VERSION: u16 = 2;
@@ -269,16 +269,19 @@ impl Session {
                 return Ok(self.writer(out).open_error(request_id, code)?);
             }
         };
-        let refusal = match self.refusal(wanted) {
-            Ok(limits) => Ok(limits),
-            Err(code) => Err(code),
-        };
-        let limits = match refusal {
+        let limits = match self.limits(wanted) {
             Ok(limits) => limits,
             Err(code) => return Ok(self.writer(out).open_error(request_id, code)?),
         };
-        let start = self.settings.memory.difficulty(&identity).or_else(|| start(wanted.nominal));
-        let start = start.unwrap_or(self.settings.start);
+        let user_agent = self.user_agent();
+        let about = Introduction {
+            user_agent: &user_agent,
+            remembered: self.settings.memory.difficulty(&identity, &user_agent),
+            wish: None,
+            hashrate: Some(f64::from(wanted.nominal)),
+        };
+        let start = Start::choose(&about, self.settings.network, self.settings.start);
+        let vardiff = Vardiff::begin(start, limits, now.ms);
         let id = self.fresh_id();
         let group = self.group(&payout, wanted.kind.extranonce_bytes());
         let mut channel = Channel {
@@ -288,9 +291,9 @@ impl Session {
             identity,
             payout,
             extranonce: self.extranonces.next(),
-            vardiff: Vardiff::new(start, limits, now.ms),
+            told: vardiff.difficulty(),
+            vardiff,
             limits,
-            told: start,
             nominal: wanted.nominal,
             sent: SentJobs::default(),
             opened_ms: now.ms,
@@ -341,7 +344,7 @@ impl Session {
     }
 
     /// The limits of the channel that is wanted, or the code of why it cannot be.
-    fn refusal(&self, wanted: &Wanted<'_>) -> Result<crate::VardiffLimits, &'static str> {
+    fn limits(&self, wanted: &Wanted<'_>) -> Result<VardiffLimits, &'static str> {
         if self.channels.len() >= MAX_CHANNELS {
             return Err(mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED);
         }
@@ -399,12 +402,14 @@ impl Session {
         }
         let (Some(position), Some(limits)) = (self.position(channel_id), limits) else { return Ok(()) };
         let Some(channel) = self.channels.get_mut(position) else { return Ok(()) };
-        // Measured shares know better than a repeated claim; a changed claim is news.
-        let start = if changed(channel.nominal, nominal) { start(nominal) } else { None };
-        let start = start.unwrap_or(channel.vardiff.difficulty());
-        channel.nominal = nominal;
         channel.limits = limits;
-        channel.vardiff = Vardiff::new(start, limits, now.ms);
+        // Measured shares know better than a repeated claim; a changed claim is news.
+        if nominal > 0.0 && changed(channel.nominal, nominal) {
+            channel.nominal = nominal;
+            channel.vardiff = Vardiff::new(Difficulty::for_hashrate(f64::from(nominal)), limits, now.ms);
+        } else {
+            channel.vardiff.set_min(limits.min);
+        }
         let Some(job) = self.current.clone() else { return Ok(()) };
         self.retarget(position, &job, now, out)
     }
@@ -708,12 +713,6 @@ fn number(target: &U256<'_>) -> Target {
     Target::from_le_bytes(*target.as_array())
 }
 
-/// A start from what the miner says of itself; none from one that says nothing.
-fn start(nominal: f32) -> Option<Difficulty> {
-    // A share every four seconds, 2^32 hashes at difficulty 1.
-    Difficulty::at_most(f64::from(nominal) * 4.0 / 4_294_967_296.0)
-}
-
 /// Whether a hash rate is another: by half or more.
 fn changed(before: f32, after: f32) -> bool {
     after > before * 1.5 || after < before / 1.5
@@ -725,6 +724,7 @@ fn seen(channel: &Channel, user_agent: &Arc<str>, change: WorkerChange) -> News 
         protocol: Protocol::Sv2,
         user_agent: Arc::clone(user_agent),
         difficulty: channel.told,
+        measured: channel.vardiff.measured(),
         change,
     })
 }

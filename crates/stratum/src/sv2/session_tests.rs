@@ -390,7 +390,7 @@ fn a_job_keeps_the_target_it_was_sent_with() {
     let expected = [mining::MESSAGE_TYPE_SET_TARGET, mining::MESSAGE_TYPE_NEW_EXTENDED_MINING_JOB];
     assert_eq!(types(&heard), expected);
     let target: SetTarget<'_> = heard[0].read();
-    assert_eq!(target.maximum_target.to_array(), Difficulty::from_log2(9).unwrap().target().to_le_bytes());
+    assert_eq!(target.maximum_target.to_array(), Difficulty::for_hashrate(1e12).target().to_le_bytes());
     let harder: NewExtendedMiningJob<'_> = heard[1].read();
     talk.submit_extended(at(1), channel, first, nonce);
     assert_eq!(talk.out.shares[0].work, Difficulty::MIN.work());

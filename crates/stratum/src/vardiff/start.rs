@@ -38,9 +38,10 @@ impl Start {
     /// claims, then what its user agent tells, then `otherwise`.
     ///
     /// Difficulties below 1 are for those known to be tiny and those that ask; on devnet and regtest,
-    /// where everything is tiny, for all.
+    /// where everything is tiny, for all, and no user agent tells a speed.
     pub fn choose(about: &Introduction<'_>, network: Network, otherwise: Difficulty) -> Self {
-        let class = Class::of(about.user_agent);
+        let tiny = matches!(network, Network::Devnet | Network::Regtest);
+        let class = Class::of(about.user_agent).filter(|_| !tiny);
         let hashrate = about.hashrate.filter(|hashrate| HASHRATES.contains(hashrate));
         let difficulty = about
             .remembered
@@ -48,12 +49,8 @@ impl Start {
             .or(hashrate.map(Difficulty::for_hashrate))
             .or(class.map(|class| class.start))
             .unwrap_or(otherwise);
-        let floor = match network {
-            Network::Devnet | Network::Regtest => Difficulty::MIN,
-            Network::Mainnet | Network::Testnet4 | Network::Signet => {
-                class.map_or(Difficulty::ONE, |class| class.floor)
-            }
-        };
+        let lowest = if tiny { Difficulty::MIN } else { Difficulty::ONE };
+        let floor = class.map_or(lowest, |class| class.floor);
         Self { difficulty, floor: floor.min(difficulty), known: class.is_some() }
     }
 }
