@@ -44,8 +44,8 @@ pub fn run(options: &BenchOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hashes that no target ends, for `time`.
-fn measure(time: Duration) -> (u64, Duration) {
+/// Hashes that no target ends, for `time`: how many, and in how long.
+pub fn measure(time: Duration) -> (u64, Duration) {
     let header = Header { version: 0, previous: [0; 32], merkle_root: [0; 32], time: 0, bits: 0 };
     let mut search = Search::new(&header);
     let started = Instant::now();

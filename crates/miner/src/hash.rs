@@ -72,6 +72,22 @@ impl Search {
         None
     }
 
+    /// Appends to `found` those of `nonces` (all below 2^32) whose hash meets `target` but not the
+    /// harder target `not`.
+    pub fn collect(&mut self, nonces: Range<u64>, target: &Target, not: &Target, found: &mut Vec<u32>) {
+        let tops = not.top()..=target.top();
+        for first in nonces.clone().step_by(LANES) {
+            for (nonce, state) in (first..nonces.end).zip(self.hash(first as u32)) {
+                if tops.contains(&state[7].swap_bytes()) {
+                    let hash = bytes(&state);
+                    if target.is_met_by(&hash) && !not.is_met_by(&hash) {
+                        found.push(nonce as u32);
+                    }
+                }
+            }
+        }
+    }
+
     /// SHA-256's states after the second hash, of the nonces from `first` on.
     fn hash(&mut self, first: u32) -> [[u32; 8]; LANES] {
         let mut states = [self.midstate; LANES];
@@ -159,6 +175,22 @@ mod tests {
             assert_eq!(search.find(from..from + 7, &target), Some(nonce as u32));
             assert_eq!(search.find(from..nonce, &target), None);
         }
+    }
+
+    #[test]
+    fn all_shares_of_a_range_are_collected_but_no_blocks() {
+        let mut header = genesis_block(Network::Regtest).header;
+        let mut search = Search::new(&header_of(&header));
+        let (easiest, block) = (Target::of_difficulty(1e-300).unwrap(), Target::of_bits(0x207f_ffff));
+        let (mut shares, mut hashes) = (Vec::new(), Vec::new());
+        search.collect(5..207, &easiest, &block, &mut shares);
+        search.collect(5..207, &block, &Target::UNREACHABLE, &mut hashes);
+        for nonce in 5..207 {
+            header.nonce = nonce;
+            let is_block = header.target().is_met_by(header.block_hash());
+            assert_eq!((shares.contains(&nonce), hashes.contains(&nonce)), (!is_block, is_block));
+        }
+        assert_eq!(shares.len() + hashes.len(), 202);
     }
 
     #[test]

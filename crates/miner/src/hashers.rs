@@ -4,11 +4,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::bench;
 use crate::hashrate::Hashrate;
 use crate::tally::Tally;
 use crate::throttle::Throttle;
@@ -16,6 +17,8 @@ use crate::work::{Job, Solution, Units};
 
 /// Hashes between two looks at the job, a few milliseconds' worth.
 pub const BATCH: u64 = 1 << 15;
+/// How long the nominal hash rate is measured.
+const MEASURED: Duration = Duration::from_millis(50);
 
 /// All hashing threads. They end when the sender of jobs is gone.
 pub struct Hashers(Vec<JoinHandle<()>>);
@@ -28,6 +31,15 @@ struct Hasher {
     tally: Arc<Tally>,
     throttle: Option<Throttle>,
     runtime: Handle,
+}
+
+/// Hashes per second that `threads` threads will do, found out by hashing for a moment.
+pub fn nominal_hashrate(threads: NonZeroUsize, max_hashrate: Option<Hashrate>) -> f32 {
+    let measure = || bench::measure(MEASURED);
+    let threads: Vec<_> = (0..threads.get()).map(|_| thread::spawn(measure)).collect();
+    let rates = threads.into_iter().filter_map(|thread| thread.join().ok());
+    let possible: f64 = rates.map(|(hashes, time)| Hashrate::over(hashes, time).per_second()).sum();
+    max_hashrate.map_or(possible, |max| possible.min(max.per_second())) as f32
 }
 
 impl Hashers {
@@ -85,13 +97,13 @@ impl Hasher {
     fn hash(&mut self, job: &Arc<Job>) {
         let batch = self.throttle.as_ref().map_or(BATCH, Throttle::batch).min(BATCH);
         for mut unit in Units::new(Arc::clone(job), self.number, self.of) {
-            let mut next = 0;
-            while next < unit.nonces {
+            let mut next = unit.nonces.start;
+            while next < unit.nonces.end {
                 if self.jobs.has_changed().unwrap_or(true) {
                     return;
                 }
                 let from = next;
-                let to = unit.nonces.min(from + batch);
+                let to = unit.nonces.end.min(from + batch);
                 next = to;
                 if let Some(nonce) = unit.search.find(from..to, &job.target) {
                     next = u64::from(nonce) + 1;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::protocol::{self, ProtocolError};
 use crate::target::Target;
-use crate::work::{Job, Solution};
+use crate::work::{Coinbase, Job, Root, Solution};
 
 /// Version bits to ask for: those of BIP 320.
 const VERSION_MASK: &str = "1fffe000";
@@ -29,24 +30,8 @@ pub struct Credentials {
     pub user_agent: String,
 }
 
-/// What to do next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Send this line.
-    Send(String),
-    /// Work for this user is taken.
-    Authorized,
-    /// Hash this job from now on, and nothing else.
-    Hash(Arc<Job>),
-    /// The pool took a share.
-    Accepted,
-    /// The pool refused a share, with this reason.
-    Rejected(String),
-    /// The pool has something to say to the person.
-    Show(String),
-    /// The pool asks to be called again.
-    Reconnect,
-}
+/// What to do next; messages are lines.
+pub type Action = protocol::Action<String>;
 
 /// Why this connection leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,12 +101,12 @@ impl Session {
         let rolling = json!([["version-rolling"], { "version-rolling.mask": VERSION_MASK }]);
         let agent = json!([session.credentials.user_agent]);
         let login = json!([session.credentials.user, session.credentials.password]);
-        let greeting = vec![
+        let greeting = [
             session.request(Asked::Configure, "mining.configure", &rolling),
             session.request(Asked::Subscribe, "mining.subscribe", &agent),
             session.request(Asked::Authorize, "mining.authorize", &login),
         ];
-        (session, greeting)
+        (session, greeting.map(Action::Send).into())
     }
 
     /// Takes one line from the pool.
@@ -144,7 +129,7 @@ impl Session {
     }
 
     /// The line that submits a share, unless the pool would call it stale.
-    pub fn submit(&mut self, share: &Solution) -> Option<Action> {
+    pub fn submit(&mut self, share: &Solution) -> Option<String> {
         let job = &share.job;
         if !self.live.iter().any(|live| Arc::ptr_eq(live, job)) {
             return None;
@@ -163,11 +148,11 @@ impl Session {
         Some(self.request(Asked::Submit, "mining.submit", &json!(params)))
     }
 
-    fn request(&mut self, asked: Asked, method: &str, params: &Value) -> Action {
+    fn request(&mut self, asked: Asked, method: &str, params: &Value) -> String {
         let id = self.next_id;
         self.next_id += 1;
         self.asked.insert(id, asked);
-        Action::Send(json!({ "id": id, "method": method, "params": params }).to_string())
+        json!({ "id": id, "method": method, "params": params }).to_string()
     }
 
     /// A request or a notification of the pool.
@@ -225,7 +210,7 @@ impl Session {
                 Ok(std::iter::once(Action::Authorized).chain(waiting).collect())
             }
             Asked::Authorize => Err(Sv1Error::NotAuthorized(reason(&message["error"]))),
-            Asked::Submit if *result == true => Ok(vec![Action::Accepted]),
+            Asked::Submit if *result == true => Ok(vec![Action::Accepted(1)]),
             Asked::Submit => Ok(vec![Action::Rejected(reason(&message["error"]))]),
         }
     }
@@ -265,15 +250,32 @@ impl Session {
             version: word("the version", &version)?,
             version_mask: self.version_mask,
             previous,
-            coinbase_prefix: [bytes("the coinbase", &first)?, extranonce.first.clone()].concat(),
-            extranonce2_size: extranonce.second_size,
-            coinbase_suffix: bytes("the coinbase", &second)?,
-            merkle_path: path.iter().map(|node| hash("the merkle path", node)).collect::<Result<_, _>>()?,
+            root: Root::Coinbase(Coinbase {
+                prefix: [bytes("the coinbase", &first)?, extranonce.first.clone()].concat(),
+                extranonce2_size: extranonce.second_size,
+                suffix: bytes("the coinbase", &second)?,
+                merkle_path: path
+                    .iter()
+                    .map(|node| hash("the merkle path", node))
+                    .collect::<Result<_, _>>()?,
+            }),
             time: word("the time", &time)?,
             bits: word("the bits", &bits)?,
             target: Target::of_difficulty(self.difficulty).ok_or("its difficulty is no number")?,
             difficulty: self.difficulty,
         })
+    }
+}
+
+impl protocol::Session for Session {
+    type Message = String;
+
+    fn receive(&mut self, line: String) -> Result<Vec<Action>, ProtocolError> {
+        Ok(Self::receive(self, &line)?)
+    }
+
+    fn submit(&mut self, share: &Solution) -> Option<String> {
+        Self::submit(self, share)
     }
 }
 
@@ -300,7 +302,7 @@ fn read_extranonce(method: &'static str, first: &Value, size: &Value) -> Result<
 }
 
 /// Errors are `[code, "reason", null]`; some pools send objects or plain text.
-fn reason(error: &Value) -> String {
+pub fn reason(error: &Value) -> String {
     let said = [&error[1], &error["message"], error].into_iter().find(|value| value.is_string());
     said.map_or_else(|| "no reason given".into(), text)
 }

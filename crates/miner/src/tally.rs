@@ -33,9 +33,9 @@ impl Tally {
         self.hashes.fetch_add(hashes, Ordering::Relaxed);
     }
 
-    /// The pool took a share.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+    /// The pool took so many more shares.
+    pub fn accepted(&self, shares: u64) {
+        self.accepted.fetch_add(shares, Ordering::Relaxed);
     }
 
     /// The pool refused a share.

@@ -27,6 +27,25 @@ impl Target {
         Some(Self::shifted(quotient, 96 - exponent))
     }
 
+    /// The target of a header's compact form, which is positive (Bitcoin's `nBits`).
+    pub fn of_bits(bits: u32) -> Self {
+        // Mantissa times 256 to the power of the first byte, less 3.
+        let exponent = 8 * ((bits >> 24) as i32 - 3);
+        Self::shifted(u128::from(bits & 0x007f_ffff), exponent)
+    }
+
+    /// A target whose bytes come least significant first.
+    pub fn from_le_bytes(mut bytes: [u8; 32]) -> Self {
+        bytes.reverse();
+        Self(bytes)
+    }
+
+    /// Its difficulty, for people: how many times harder than the target of difficulty 1.
+    pub fn difficulty(&self) -> f64 {
+        let target = self.0.iter().fold(0.0, |number, &byte| number * 256.0 + f64::from(byte));
+        (DIFFICULTY_ONE as f64) * 208f64.exp2() / target
+    }
+
     /// Whether a hash is a share under this target. `hash` as it comes out of SHA-256: least
     /// significant byte first.
     pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
@@ -78,6 +97,22 @@ mod tests {
         }
         // 2^-12: the target is twelve bits longer.
         assert_eq!(hex::encode(&target(0.000244140625).to_be_bytes()[..8]), "00000ffff0000000");
+    }
+
+    #[test]
+    fn a_target_knows_its_difficulty() {
+        for difficulty in [1.0, 0.000244140625, 4096.0] {
+            assert_eq!(Target::of_difficulty(difficulty).unwrap().difficulty(), difficulty);
+        }
+        assert_eq!(Target::UNREACHABLE.difficulty(), f64::INFINITY);
+    }
+
+    #[test]
+    fn the_compact_form_is_read_as_the_network_reads_it() {
+        for bits in [0x1d00_ffff, 0x1e03_77ae, 0x207f_ffff, 0x1702_0000, 0x0300_0001] {
+            let expected = BitcoinTarget::from_compact(bitcoin::CompactTarget::from_consensus(bits));
+            assert_eq!(Target::of_bits(bits), Target::from_le_bytes(expected.to_le_bytes()));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A job, and the headers to hash for it: which thread takes which, so that none is hashed twice.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::{Header, Search, sha256d};
@@ -22,14 +23,8 @@ pub struct Job {
     pub version_mask: u32,
     /// Hash of the block before, in header order.
     pub previous: [u8; 32],
-    /// Coinbase up to extranonce2: the pool's first part and extranonce1.
-    pub coinbase_prefix: Vec<u8>,
-    /// Bytes of extranonce2.
-    pub extranonce2_size: usize,
-    /// Coinbase after extranonce2.
-    pub coinbase_suffix: Vec<u8>,
-    /// Siblings on the way from the coinbase to the merkle root.
-    pub merkle_path: Vec<[u8; 32]>,
+    /// What the header commits to.
+    pub root: Root,
     /// Header time, Unix seconds.
     pub time: u32,
     /// The block's target in compact form.
@@ -38,6 +33,28 @@ pub struct Job {
     pub target: Target,
     /// The difficulty of that target, for people.
     pub difficulty: f64,
+}
+
+/// Where the merkle root comes from.
+#[derive(Debug, PartialEq)]
+pub enum Root {
+    /// From the pool.
+    Given([u8; 32]),
+    /// From a coinbase that the miner completes.
+    Coinbase(Coinbase),
+}
+
+/// A coinbase with a gap for the miner's extranonce.
+#[derive(Debug, PartialEq)]
+pub struct Coinbase {
+    /// Up to extranonce2: the pool's first part and extranonce1.
+    pub prefix: Vec<u8>,
+    /// Bytes of extranonce2.
+    pub extranonce2_size: usize,
+    /// After extranonce2.
+    pub suffix: Vec<u8>,
+    /// Siblings on the way from the coinbase to the merkle root.
+    pub merkle_path: Vec<[u8; 32]>,
 }
 
 /// A share that was found.
@@ -59,15 +76,17 @@ pub struct Unit {
     pub extranonce2: Vec<u8>,
     /// Its version.
     pub version: u32,
-    /// How many nonces, from 0.
-    pub nonces: u64,
+    /// Which nonces.
+    pub nonces: Range<u64>,
     /// The header, ready to hash.
     pub search: Search,
 }
 
-/// One thread's part of a job: every `threads`th extranonce2, each with every version.
+/// One thread's part of a job: every `threads`th extranonce2, each with every version. Where there
+/// is no extranonce2, every `threads`th version; without versions either, a part of the nonces.
 pub struct Units {
     job: Arc<Job>,
+    thread: u64,
     threads: u64,
     extranonce2: Option<u64>,
     merkle_root: [u8; 32],
@@ -76,9 +95,41 @@ pub struct Units {
 
 impl Job {
     /// The merkle root with this extranonce2 in the coinbase.
-    fn merkle_root(&self, extranonce2: &[u8]) -> [u8; 32] {
-        let coinbase = [&self.coinbase_prefix, extranonce2, &self.coinbase_suffix].concat();
-        self.merkle_path.iter().fold(sha256d(&coinbase), |root, sibling| sha256d(&[root, *sibling].concat()))
+    pub fn merkle_root(&self, extranonce2: &[u8]) -> [u8; 32] {
+        match &self.root {
+            Root::Given(root) => *root,
+            Root::Coinbase(Coinbase { prefix, suffix, merkle_path, .. }) => {
+                let coinbase = sha256d(&[prefix, extranonce2, suffix].concat());
+                merkle_path.iter().fold(coinbase, |root, sibling| sha256d(&[root, *sibling].concat()))
+            }
+        }
+    }
+
+    /// The header with this merkle root and version, without a nonce.
+    pub const fn header(&self, merkle_root: [u8; 32], version: u32) -> Header {
+        Header { version, previous: self.previous, merkle_root, time: self.time, bits: self.bits }
+    }
+
+    /// Bytes of extranonce2.
+    pub const fn extranonce2_size(&self) -> usize {
+        match &self.root {
+            Root::Given(_) => 0,
+            Root::Coinbase(coinbase) => coinbase.extranonce2_size,
+        }
+    }
+
+    /// Extranonce2 as it stands in the coinbase; `None` past the last.
+    pub fn extranonce2(&self, number: u64) -> Option<Vec<u8>> {
+        let size = self.extranonce2_size();
+        if size < 8 && number >> (8 * size) != 0 {
+            return None;
+        }
+        let digits = number.to_be_bytes();
+        let mut bytes = vec![0; size];
+        for (to, digit) in bytes.iter_mut().rev().zip(digits.iter().rev()) {
+            *to = *digit;
+        }
+        Some(bytes)
     }
 
     /// The `roll`th version that the mask allows.
@@ -94,27 +145,39 @@ impl Job {
     const fn versions(&self) -> u64 {
         1 << self.version_mask.count_ones()
     }
-
-    /// Extranonce2 as it stands in the coinbase; `None` past the last.
-    fn extranonce2(&self, number: u64) -> Option<Vec<u8>> {
-        let size = self.extranonce2_size;
-        if size < 8 && number >> (8 * size) != 0 {
-            return None;
-        }
-        let digits = number.to_be_bytes();
-        let mut bytes = vec![0; size];
-        for (to, digit) in bytes.iter_mut().rev().zip(digits.iter().rev()) {
-            *to = *digit;
-        }
-        Some(bytes)
-    }
 }
 
 impl Units {
     /// The part of thread number `thread` (from 0) of `threads`.
     pub fn new(job: Arc<Job>, thread: u64, threads: u64) -> Self {
-        let merkle_root = job.extranonce2(thread).map(|bytes| job.merkle_root(&bytes)).unwrap_or_default();
-        Self { job, threads, extranonce2: Some(thread), merkle_root, roll: 0 }
+        let mut units = Self { job, thread, threads, extranonce2: None, merkle_root: [0; 32], roll: 0 };
+        let first = if units.shares_versions() { 0 } else { thread };
+        units.begin(Some(first));
+        units
+    }
+
+    /// Whether threads divide versions, because there is but one extranonce2.
+    fn shares_versions(&self) -> bool {
+        self.job.extranonce2_size() == 0
+    }
+
+    fn begin(&mut self, extranonce2: Option<u64>) {
+        let bytes = extranonce2.and_then(|number| self.job.extranonce2(number));
+        self.extranonce2 = extranonce2.filter(|_| bytes.is_some());
+        self.merkle_root = bytes.map(|bytes| self.job.merkle_root(&bytes)).unwrap_or_default();
+        let divided = self.shares_versions() && self.job.version_mask != 0;
+        self.roll = if divided { self.thread } else { 0 };
+    }
+
+    fn nonces(&self) -> Range<u64> {
+        match (self.shares_versions(), self.job.version_mask) {
+            (false, 0) | (true, 1..) => 0..ALL_NONCES,
+            (false, _) => 0..NONCES_PER_VERSION,
+            (true, 0) => {
+                let part = |thread| ALL_NONCES * thread / self.threads;
+                part(self.thread)..part(self.thread + 1)
+            }
+        }
     }
 }
 
@@ -122,23 +185,15 @@ impl Iterator for Units {
     type Item = Unit;
 
     fn next(&mut self) -> Option<Unit> {
-        if self.roll == self.job.versions() {
-            self.roll = 0;
-            self.extranonce2 = self.extranonce2?.checked_add(self.threads);
-            self.merkle_root = self.job.merkle_root(&self.job.extranonce2(self.extranonce2?)?);
+        if self.roll >= self.job.versions() {
+            let next = self.extranonce2?.checked_add(self.threads);
+            self.begin(next.filter(|_| !self.shares_versions()));
         }
         let extranonce2 = self.job.extranonce2(self.extranonce2?)?;
         let version = self.job.rolled_version(self.roll);
-        self.roll += 1;
-        let nonces = if self.job.version_mask == 0 { ALL_NONCES } else { NONCES_PER_VERSION };
-        let header = Header {
-            version,
-            previous: self.job.previous,
-            merkle_root: self.merkle_root,
-            time: self.job.time,
-            bits: self.job.bits,
-        };
-        Some(Unit { extranonce2, version, nonces, search: Search::new(&header) })
+        self.roll += if self.shares_versions() { self.threads } else { 1 };
+        let search = Search::new(&self.job.header(self.merkle_root, version));
+        Some(Unit { extranonce2, version, nonces: self.nonces(), search })
     }
 }
 
@@ -157,10 +212,12 @@ mod tests {
             version: 0x2000_0000,
             version_mask,
             previous: [7; 32],
-            coinbase_prefix: b"prefix and extranonce1".to_vec(),
-            extranonce2_size,
-            coinbase_suffix: b"suffix".to_vec(),
-            merkle_path: Vec::new(),
+            root: Root::Coinbase(Coinbase {
+                prefix: b"prefix and extranonce1".to_vec(),
+                extranonce2_size,
+                suffix: b"suffix".to_vec(),
+                merkle_path: Vec::new(),
+            }),
             time: 1_700_000_000,
             bits: 0x1e03_77ae,
             target: Target::of_difficulty(1.0).unwrap(),
@@ -183,7 +240,8 @@ mod tests {
         let root = calculate_root([coinbase, hash(1), hash(2), hash(3), hash(4)].into_iter()).unwrap();
 
         let mut job = Arc::into_inner(job(0, 4)).unwrap();
-        job.merkle_path = path.to_vec();
+        let Root::Coinbase(parts) = &mut job.root else { panic!("no coinbase") };
+        parts.merkle_path = path.to_vec();
         assert_eq!(job.merkle_root(&[0, 0, 1, 2]), root.to_byte_array());
     }
 
@@ -204,14 +262,25 @@ mod tests {
         let versions: Vec<u32> =
             Units::new(job(0x1fff_e000, 8), 0, 1).take(3).map(|unit| unit.version).collect();
         assert_eq!(versions, [0x2000_0000, 0x2000_2000, 0x2000_4000]);
-        let fixed =
-            Units::new(job(0, 8), 1, 2).take(2).map(|unit| (unit.version, unit.extranonce2[7], unit.nonces));
+        let fixed = Units::new(job(0, 8), 1, 2)
+            .take(2)
+            .map(|unit| (unit.version, unit.extranonce2[7], unit.nonces.end));
         assert_eq!(fixed.collect::<Vec<_>>(), [(0x2000_0000, 1, ALL_NONCES), (0x2000_0000, 3, ALL_NONCES)]);
     }
 
     #[test]
-    fn a_job_without_extranonce2_is_one_threads() {
-        assert_eq!(Units::new(job(0, 0), 0, 2).count(), 1);
-        assert_eq!(Units::new(job(0, 0), 1, 2).count(), 0);
+    fn without_an_extranonce2_the_threads_share_the_versions() {
+        let versions = |thread| Units::new(job(0x0000_6000, 0), thread, 3).map(|unit| unit.version & 0x6000);
+        let all: Vec<Vec<u32>> = (0..3).map(|thread| versions(thread).collect()).collect();
+        assert_eq!(all, [vec![0, 0x6000], vec![0x2000], vec![0x4000]]);
+    }
+
+    #[test]
+    fn where_nothing_can_be_rolled_the_threads_share_the_nonces() {
+        let nonces = |thread| Units::new(job(0, 0), thread, 3).map(|unit| unit.nonces).collect::<Vec<_>>();
+        let parts = [nonces(0), nonces(1), nonces(2)].concat();
+        assert_eq!(parts.len(), 3);
+        assert_eq!((parts[0].start, parts[2].end), (0, ALL_NONCES));
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
     }
 }

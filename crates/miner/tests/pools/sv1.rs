@@ -1,14 +1,12 @@
 //! The miner as a pool sees it, over Stratum V1.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod scripted_pool;
-
 use std::collections::HashSet;
-use std::process::Command;
 
-use scripted_pool::{Conversation, EASY, HARDER, MASK, Miner, ScriptedPool, meets};
 use serde_json::{Value, json};
+
+use crate::block::meets;
+use crate::miner::{Miner, run};
+use crate::scripted_sv1::{Conversation, EASY, HARDER, MASK, ScriptedPool};
 
 /// A miner at work on job `1`, of easy shares.
 fn mining(flags: &[&str], mask: Option<u32>) -> (ScriptedPool, Miner, Conversation) {
@@ -166,10 +164,7 @@ fn a_port_that_speaks_something_else_is_told() {
 
 #[test]
 fn a_wrong_url_is_refused_before_anything_else() {
-    let output = Command::new(env!("CARGO_BIN_EXE_poolbox-miner"))
-        .args(["--url", "https://pool.example", "--user", "garage"])
-        .output()
-        .unwrap();
+    let output = run(&["--url", "https://pool.example", "--user", "garage"]);
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("write it as stratum+tcp://HOST:PORT"), "{told}");
@@ -177,10 +172,7 @@ fn a_wrong_url_is_refused_before_anything_else() {
 
 #[test]
 fn bench_measures_every_thread() {
-    let output = Command::new(env!("CARGO_BIN_EXE_poolbox-miner"))
-        .args(["bench", "--seconds", "1", "--threads", "2", "--json"])
-        .output()
-        .unwrap();
+    let output = run(&["bench", "--seconds", "1", "--threads", "2", "--json"]);
     let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
     let threads: Vec<f64> = serde_json::from_value(measured["threads"].clone()).unwrap();
     assert_eq!(threads.len(), 2);

@@ -1,0 +1,11 @@
+//! The miner as a pool sees it: scripted pools say what they are told to
+//! and check all that comes back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod block;
+mod miner;
+mod scripted_sv1;
+mod scripted_sv2;
+mod sv1;
+mod sv2;
