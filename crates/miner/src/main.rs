@@ -1,7 +1,8 @@
 //! `poolbox-miner`: a CPU miner, for the demo, for tests and as a load on the pool.
 //!
 //! Hashing (`hash`, `work`, `hashers`, `throttle`) knows no protocol; `sv1` and `sv2` are the Stratum
-//! protocols without sockets; `client` joins them over TCP (`wire`).
+//! protocols without sockets; `client` joins them over TCP (`wire`). `load` is another program in the
+//! same binary: a load generator that speaks both protocols over thousands of connections.
 
 mod bench;
 mod client;
@@ -9,6 +10,7 @@ mod hash;
 mod hashers;
 mod hashrate;
 mod inbox;
+mod load;
 mod options;
 mod protocol;
 mod sv1;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match (options.command, options.mine) {
         (Some(Command::Bench(options)), _) => bench::run(&options),
+        (Some(Command::Load(options)), _) => load::run(&options),
         (None, Some(options)) => mine(options),
         (None, None) => Err(Misconfigured::new("name the pool with --url and yourself with --user").into()),
     };

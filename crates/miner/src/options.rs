@@ -7,10 +7,11 @@ use std::thread::available_parallelism;
 use clap::{Args, Parser, Subcommand};
 
 use crate::hashrate::Hashrate;
+use crate::load::LoadOptions;
 use crate::sv2::ChannelKind;
 use crate::url::PoolUrl;
 
-/// CPU miner for Stratum V1 and V2.
+/// CPU miner for Stratum V1 and V2, and load generator.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
@@ -27,6 +28,8 @@ pub struct Options {
 pub enum Command {
     /// Measure the hash rate of each thread.
     Bench(BenchOptions),
+    /// Put load on a pool and measure how it bears it.
+    Load(Box<LoadOptions>),
 }
 
 /// How to mine.
