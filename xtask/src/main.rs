@@ -9,6 +9,7 @@
 
 mod bench;
 mod benches;
+mod build_log;
 mod cache;
 mod ci;
 mod demo;
@@ -17,6 +18,7 @@ mod node;
 mod node_build;
 mod node_version;
 mod packages;
+mod peers;
 mod progress;
 mod setup;
 mod terminal;
@@ -33,11 +35,12 @@ use crate::failure::usage;
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
 
-  demo    run the whole box on a private network, from the node to spendable sats
-  test    run every test (arguments go on to cargo test)
-  bench   run the benches
-  ci      format, lints, tests, docs: what a change must pass
-  node    find or build bitcoin-node and print its path
+  demo     run the whole box on a private network, from the node to spendable sats
+  test     run every test (arguments go on to cargo test)
+  bench    run the benches
+  ci       format, lints, tests, docs: what a change must pass
+  node     find or build bitcoin-node and print its path
+  peers    install the programs of others and print their paths
 
 `cargo xtask COMMAND --help` tells more. What is missing on the machine is installed on Debian and
 Ubuntu, after saying so; elsewhere it is named.
@@ -64,6 +67,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("bench") => bench::run(arguments),
         Some("ci") => ci::run(arguments),
         Some("node") => node::run(arguments),
+        Some("peers") => peers::run(&arguments),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())
@@ -72,4 +76,5 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
     }
 }
 
-const COMMANDS: &str = "use demo, test, bench, ci or node (cargo xtask --help tells what they do)";
+const COMMANDS: &str =
+    "use demo, test, bench, ci, node or peers (cargo xtask --help tells what they do)";

@@ -3,18 +3,16 @@
 //! The result appears in the cache whole or not at all: everything is made in a folder beside it, which is
 //! renamed at the end. One build at a time; whoever comes second waits and uses the first one's result.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::build_log::BuildLog;
 use crate::cache;
-use crate::failure::{check, run, shown};
+use crate::failure::run;
 use crate::node_version;
 use crate::progress::{Steps, expected};
 use crate::terminal::{self, LiveLine, say, spoken};
@@ -40,9 +38,6 @@ const PROGRAMS: [&str; 2] = ["bitcoin-node", "bitcoin-cli"];
 
 /// Builds under way have names that start so, followed by the process that makes them.
 const UNDER_WAY: &str = ".building-";
-
-/// The last lines of a log that a failure shows.
-const TAIL: usize = 15;
 
 /// A node to be built, or built before, and its place in the cache.
 pub struct Recipe {
@@ -96,8 +91,8 @@ impl Recipe {
         let tree = under_way.join("tree");
         let bin = under_way.join("node").join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-        let mut log = Log::create(self.nodes.join("build.log"))?;
-        say(&format!("the output of the build is in {}", log.path.display()));
+        let mut log = BuildLog::create(self.nodes.join("build.log"), "bitcoin-node")?;
+        say(&format!("the output of the build is in {}", log.path().display()));
 
         let start = Instant::now();
         let mut line = LiveLine::new();
@@ -118,7 +113,7 @@ impl Recipe {
             run(Command::new("strip").arg("-o").arg(bin.join(program)).arg(tree.join("bin").join(program)))?;
         }
         if let Err(why) = node_version::ask(&bin.join(PROGRAMS[0])) {
-            bail!("what was built {why}; the log is {}", log.path.display());
+            bail!("what was built {why}; the log is {}", log.path().display());
         }
         // One that no longer runs may lie there.
         if self.home.exists() {
@@ -140,72 +135,6 @@ impl Recipe {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-    }
-}
-
-/// Where a build's output goes, so that a failure can be read.
-struct Log {
-    path: PathBuf,
-    file: File,
-}
-
-impl Log {
-    fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path, file })
-    }
-
-    /// Runs a command with its output in the log. `watch` sees each line of standard output, and nothing
-    /// about every second in between.
-    fn record(&mut self, mut command: Command, mut watch: impl FnMut(Option<&str>)) -> Result<()> {
-        let errors = self.file.try_clone().context("cannot share the log")?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .with_context(|| format!("cannot start {}", shown(&command)))?;
-        let output = child.stdout.take().context("the output is not piped")?;
-        let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        loop {
-            match lines.recv_timeout(Duration::from_secs(1)) {
-                Ok(line) => {
-                    let line = String::from_utf8_lossy(&line);
-                    writeln!(self.file, "{line}")
-                        .with_context(|| format!("cannot write {}", self.path.display()))?;
-                    watch(Some(&line));
-                }
-                Err(RecvTimeoutError::Timeout) => watch(None),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        let status = child.wait().with_context(|| format!("cannot wait for {}", shown(&command)))?;
-        check(&command, status).with_context(|| self.tail())
-    }
-
-    fn tail(&self) -> String {
-        let text = fs::read(&self.path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let mut last = VecDeque::new();
-        for line in text.lines() {
-            last.push_back(line);
-            if last.len() > TAIL {
-                last.pop_front();
-            }
-        }
-        let last: Vec<&str> = last.into();
-        format!(
-            "{}\nbitcoin-node could not be built; the whole log is {}",
-            last.join("\n"),
-            self.path.display()
-        )
     }
 }
 
@@ -246,22 +175,6 @@ mod tests {
             "set(CLIENT_VERSION_MAJOR 31)\nset(CLIENT_VERSION_MINOR 99)\nset(CLIENT_VERSION_BUILD 0)\n";
         assert_eq!(core_version(text).unwrap(), "31.99.0");
         assert!(core_version("set(CLIENT_VERSION_MAJOR 31)\n").is_err());
-    }
-
-    #[test]
-    fn a_failed_step_shows_the_end_of_its_output_and_names_the_log() {
-        let folder = std::env::temp_dir().join(format!("xtask-log-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let mut log = Log::create(folder.join("node.log")).unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "for n in $(seq 1 40); do echo line-$n; done; echo broken >&2; exit 3"]);
-        let mut seen = 0;
-        let error = log.record(command, |line| seen += u32::from(line.is_some())).unwrap_err();
-        let text = format!("{error:#}");
-        assert_eq!(seen, 40);
-        assert!(text.contains("line-40") && !text.contains("line-20\n"), "{text}");
-        assert!(text.contains("broken") && text.contains("node.log"), "{text}");
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
