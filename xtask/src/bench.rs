@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: runs the entries of `benches`.
+//! `cargo xtask bench`: runs the entries of `benches`. The pool's bench, which compares programs and takes
+//! long, is `bench_pool` and runs only when it is named.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use lexopt::Arg;
 use serde_json::{Map, Value};
 
+use crate::bench_pool;
 use crate::benches::{BENCHES, Bench};
 use crate::failure::{bad_flag, check, run as run_command, usage};
 use crate::packages::{self, Needs};
@@ -16,9 +18,14 @@ use crate::workspace::{Workspace, cargo};
 const HELP: &str = "\
 cargo xtask bench [NAME] [--json]
 
-Runs one bench, or all of them, in the release profile. --json prints an object on standard output
+Runs one bench, or all but `pool`, in the release profile. --json prints an object on standard output
 that holds each bench's result under its name. The benches:
+
+  pool         our pool against the reference implementation's (bench pool --help tells more)
 ";
+
+/// The bench that is a command of its own.
+const POOL: &str = "pool";
 
 /// What the command line asks for.
 enum Wish {
@@ -28,10 +35,13 @@ enum Wish {
 
 /// Runs the command.
 pub fn run(arguments: Vec<OsString>) -> Result<()> {
+    if let Some((_, rest)) = arguments.split_first().filter(|(name, _)| *name == POOL) {
+        return bench_pool::run(rest);
+    }
     let (chosen, json) = match parse(&arguments)? {
         Wish::Run { chosen, json } => (chosen, json),
         Wish::Help => {
-            println!("{HELP}");
+            print!("{HELP}");
             BENCHES.iter().for_each(|bench| println!("  {:12} {}", bench.name, bench.measures));
             return Ok(());
         }
@@ -82,7 +92,7 @@ fn parse(arguments: &[OsString]) -> Result<Wish> {
 
 fn find(name: &OsString) -> Result<&'static Bench> {
     BENCHES.iter().find(|bench| name == bench.name).ok_or_else(|| {
-        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        let names: Vec<&str> = [POOL].into_iter().chain(BENCHES.iter().map(|bench| bench.name)).collect();
         usage(format!("there is no bench {}; use {}.", name.display(), names.join(", ")))
     })
 }
@@ -110,7 +120,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_names_there_are() {
         let Err(error) = parsed("hashrat") else { panic!("accepted") };
-        assert_eq!(error.to_string(), "there is no bench hashrat; use hashrate.");
+        assert_eq!(error.to_string(), "there is no bench hashrat; use pool, hashrate.");
         assert_eq!(crate::failure::exit_code(&error), std::process::ExitCode::from(2));
     }
 

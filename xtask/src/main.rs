@@ -8,18 +8,21 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
 mod bench;
+mod bench_pool;
 mod benches;
 mod build_log;
 mod cache;
 mod ci;
 mod demo;
 mod failure;
+mod interop;
 mod node;
 mod node_build;
 mod node_version;
 mod packages;
 mod peers;
 mod progress;
+mod rig;
 mod setup;
 mod terminal;
 mod test;
@@ -38,6 +41,7 @@ cargo xtask COMMAND [OPTIONS]
   demo     run the whole box on a private network, from the node to spendable sats
   test     run every test (arguments go on to cargo test)
   bench    run the benches
+  interop  run the pool together with programs that were not written here
   ci       format, lints, tests, docs: what a change must pass
   node     find or build bitcoin-node and print its path
   peers    install the programs of others and print their paths
@@ -65,6 +69,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("demo") => demo::run(arguments),
         Some("test") => test::run(arguments),
         Some("bench") => bench::run(arguments),
+        Some("interop") => interop::run(&arguments),
         Some("ci") => ci::run(arguments),
         Some("node") => node::run(arguments),
         Some("peers") => peers::run(&arguments),
@@ -77,4 +82,4 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
 }
 
 const COMMANDS: &str =
-    "use demo, test, bench, ci, node or peers (cargo xtask --help tells what they do)";
+    "use demo, test, bench, interop, ci, node or peers (cargo xtask --help tells what they do)";

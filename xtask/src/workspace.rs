@@ -19,6 +19,8 @@ const FIRST_BUILD: Duration = Duration::from_secs(25 * 60);
 
 /// What `cargo metadata` tells about this checkout.
 pub struct Workspace {
+    /// The checkout.
+    pub root: PathBuf,
     /// Where cargo puts what it builds.
     pub target: PathBuf,
     /// The crate with Bitcoin Core's source, as Cargo.lock pins it.
@@ -47,6 +49,7 @@ impl Workspace {
         let source = metadata["packages"].as_array()?.iter().find(|crate_| crate_["name"] == CORE_SOURCE)?;
         let manifest = PathBuf::from(source["manifest_path"].as_str()?);
         Some(Self {
+            root: metadata["workspace_root"].as_str()?.into(),
             target: metadata["target_directory"].as_str()?.into(),
             core_source: CoreSource {
                 pin: format!("{CORE_SOURCE} {}", source["version"].as_str()?),
@@ -101,6 +104,7 @@ mod tests {
     #[test]
     fn cores_source_lies_in_the_crate_that_cargo_names() {
         let metadata = json!({
+            "workspace_root": "/w",
             "target_directory": "/t",
             "packages": [
                 {"name": "anyhow", "version": "1.0.0", "manifest_path": "/r/anyhow/Cargo.toml"},
