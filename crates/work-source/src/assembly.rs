@@ -13,6 +13,10 @@ use stratum_core::template_distribution_sv2::{NewTemplateOwned, SetNewPrevHashOw
 use crate::feed::Provided;
 use crate::template::{CoinbaseTemplate, Template, TemplateId};
 
+/// Templates that may be announced for a tip that is yet to come. Providers send one, or one a peer's
+/// candidate block.
+const MAX_FUTURE: usize = 64;
+
 /// Combines the messages of one connection.
 #[derive(Default)]
 pub struct Assembly {
@@ -25,6 +29,8 @@ struct Tip {
     prev_hash: BlockHash,
     bits: CompactTarget,
     time: u32,
+    /// Of the block to be found.
+    height: u32,
 }
 
 /// A message that makes no template.
@@ -36,6 +42,20 @@ pub enum AssemblyError {
     /// A tip that no template was announced for.
     #[error("a new tip refers to template {0}, which was not sent")]
     NoTemplate(u64),
+    /// A template for the current tip that is of another height: the provider moved on to a tip that it
+    /// did not tell us of. With this tip's hash it would make an invalid block.
+    #[error("template {template} is for height {height}, but the tip that was told is for {expected}")]
+    OtherTip {
+        /// The template's id on the wire.
+        template: u64,
+        /// Its height.
+        height: u32,
+        /// The height that follows the tip.
+        expected: u32,
+    },
+    /// More templates in advance than anybody needs.
+    #[error("over {MAX_FUTURE} templates were announced for tips that never came")]
+    TooManyAnnounced,
     /// The input script does not begin with a height (BIP 34).
     #[error("the coinbase does not begin with the block height (BIP 34)")]
     Height,
@@ -48,6 +68,9 @@ impl Assembly {
     /// A NewTemplate message: a template at once when it is for the current tip.
     pub fn new_template(&mut self, message: NewTemplateOwned) -> Result<Option<Provided>, AssemblyError> {
         if message.future_template {
+            if self.future.len() >= MAX_FUTURE {
+                return Err(AssemblyError::TooManyAnnounced);
+            }
             self.future.insert(message.template_id, message);
             return Ok(None);
         }
@@ -64,6 +87,7 @@ impl Assembly {
             prev_hash: BlockHash::from_byte_array(message.prev_hash.to_array()),
             bits: CompactTarget::from_consensus(message.n_bits),
             time: message.header_timestamp,
+            height: height(template.coinbase_prefix.as_bytes())?,
         });
         complete(&template, tip)
     }
@@ -71,13 +95,18 @@ impl Assembly {
 
 fn complete(message: &NewTemplateOwned, tip: &Tip) -> Result<Provided, AssemblyError> {
     let script_prefix = message.coinbase_prefix.to_owned_bytes();
+    let height = height(&script_prefix)?;
+    if height != tip.height {
+        let (template, expected) = (message.template_id, tip.height);
+        return Err(AssemblyError::OtherTip { template, height, expected });
+    }
     let template = Template {
         id: TemplateId::fresh(),
         version: message.version,
         prev_hash: tip.prev_hash,
         bits: tip.bits,
         time: tip.time,
-        height: height(&script_prefix)?,
+        height,
         coinbase: CoinbaseTemplate {
             tx_version: message.coinbase_tx_version,
             script_prefix,
@@ -164,6 +193,24 @@ mod tests {
         assert_ne!(better.template.id, first.template.id);
         // What was announced for an earlier tip is gone.
         assert_eq!(assembly.set_new_prev_hash(&tip(3, 2)).unwrap_err(), AssemblyError::NoTemplate(3));
+    }
+
+    #[test]
+    fn a_template_of_a_tip_that_was_not_told_is_refused() {
+        let mut assembly = Assembly::default();
+        assembly.new_template(announcement(1, true)).unwrap();
+        assembly.set_new_prev_hash(&tip(1, 1)).unwrap();
+        let mut ahead = announcement(2, false);
+        ahead.coinbase_prefix = vec![0x52].try_into().unwrap();
+        let error = AssemblyError::OtherTip { template: 2, height: 2, expected: 1 };
+        assert_eq!(assembly.new_template(ahead).unwrap_err(), error);
+    }
+
+    #[test]
+    fn announcements_are_bounded() {
+        let mut assembly = Assembly::default();
+        let refused = (0..).find_map(|id| assembly.new_template(announcement(id, true)).err());
+        assert_eq!(refused, Some(AssemblyError::TooManyAnnounced));
     }
 
     #[test]
