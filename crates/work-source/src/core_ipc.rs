@@ -15,9 +15,8 @@ use tokio::runtime;
 use tokio::task::LocalSet;
 
 use crate::WorkSource;
-use crate::backoff::Backoff;
-use crate::feed::{Call, Feed};
-use session::End;
+use crate::feed::Feed;
+use crate::session::keep_up;
 
 /// How to reach the node and what to ask of it.
 #[derive(Clone, Debug)]
@@ -87,44 +86,11 @@ pub fn start(config: CoreIpcConfig) -> Result<WorkSource, StartError> {
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (source, feed) = Feed::new();
-    std::thread::Builder::new()
-        .name("core-ipc".into())
-        .spawn(move || runtime.block_on(drive(&config, min_interval, feed)))?;
-    Ok(source)
-}
-
-/// Connects, again and again, until the handle is gone.
-async fn drive(config: &CoreIpcConfig, min_interval: u8, mut feed: Feed) {
-    let mut backoff = Backoff::new();
-    loop {
+    std::thread::Builder::new().name("core-ipc".into()).spawn(move || {
         // One set of tasks a session: what the last one left behind ends with it.
-        let end = LocalSet::new().run_until(session::run(config, min_interval, &mut feed)).await;
-        feed.forget_templates();
-        match end {
-            End::Stopped => return,
-            End::Failed(outage) => {
-                if feed.is_live() {
-                    backoff.reset();
-                }
-                feed.wait(outage);
-            }
-        }
-        if rest(backoff.delay(), &mut feed).await {
-            return;
-        }
-    }
-}
-
-/// Waits between two attempts; true when it is time to stop.
-async fn rest(delay: Duration, feed: &mut Feed) -> bool {
-    let deadline = tokio::time::Instant::now() + delay;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(deadline) => return false,
-            call = feed.call() => match call {
-                Call::Submit(submission) => feed.refuse(submission),
-                Call::Stop => return true,
-            },
-        }
-    }
+        runtime.block_on(keep_up(feed, async |feed| {
+            LocalSet::new().run_until(session::run(&config, min_interval, feed)).await
+        }));
+    })?;
+    Ok(source)
 }

@@ -9,9 +9,14 @@ mod backoff;
 pub mod core_ipc;
 mod feed;
 mod outage;
+mod recall;
+mod requests;
+mod session;
 mod source;
 mod template;
+mod transactions;
 
 pub use outage::Outage;
 pub use source::{Events, Solution, SourceEvent, SubmitError, SubmitOutcome, WorkSource};
 pub use template::{CoinbaseTemplate, Template, TemplateId};
+pub use transactions::{BlockError, Transactions};

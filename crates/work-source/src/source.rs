@@ -8,7 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
+use crate::recall::Recall;
 use crate::template::{Template, TemplateId};
+use crate::transactions::Transactions;
 
 /// How long a submitted block may take to become the tip before [`SubmitOutcome::Unconfirmed`].
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,6 +79,7 @@ pub enum SubmitError {
 pub struct WorkSource {
     state: watch::Receiver<State>,
     submissions: mpsc::Sender<Submission>,
+    recall: Arc<Recall>,
     stop: CancellationToken,
 }
 
@@ -106,9 +109,10 @@ impl WorkSource {
     pub(crate) fn new(
         state: watch::Receiver<State>,
         submissions: mpsc::Sender<Submission>,
+        recall: Arc<Recall>,
         stop: CancellationToken,
     ) -> Self {
-        Self { state, submissions, stop }
+        Self { state, submissions, recall, stop }
     }
 
     /// A reader of events from now on; the first event is the current template, when there is one.
@@ -137,6 +141,22 @@ impl WorkSource {
             Ok(Ok(())) => Ok(SubmitOutcome::Accepted(hash)),
             Ok(Err(_)) | Err(_) => Ok(SubmitOutcome::Unconfirmed(hash)),
         }
+    }
+
+    /// The transactions of a template. They come a moment after it and are kept for the templates of the
+    /// present and the previous tip, also when the provider is gone or has forgotten them.
+    pub fn transactions(&self, template: TemplateId) -> Option<Transactions> {
+        self.recall.transactions(template)
+    }
+
+    /// Waits for the transactions of a template; for ever when they never come. Cancel safe.
+    pub async fn await_transactions(&self, template: TemplateId) -> Transactions {
+        self.recall.await_transactions(template).await
+    }
+
+    /// Whether the block `hash` was the tip at some time during the last 64 tips.
+    pub fn was_tip(&self, hash: BlockHash) -> bool {
+        self.recall.was_tip(hash)
     }
 
     /// Ends the source and waits until it has left the node in order. Readers see the end of events.

@@ -16,8 +16,9 @@ use poolbox_accounting::Sats;
 /// Marks the output of the witness commitment: OP_RETURN, 36 bytes, BIP 141's header.
 const WITNESS_COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
-/// Names a template. Unique in this process, also across sources and their reconnections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Names a template. Unique in this process, also across sources and their reconnections; a later one
+/// is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateId(u64);
 
 impl TemplateId {

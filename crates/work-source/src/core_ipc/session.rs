@@ -3,25 +3,20 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
 use bitcoin_core_sv2::runtime_api::BitcoinCoreVersion;
 use bitcoin_core_sv2::runtime_api::template_distribution_protocol as tdp;
 use stratum_core::parsers_sv2::TemplateDistributionOwned as Message;
-use stratum_core::template_distribution_sv2::{CoinbaseOutputConstraintsOwned, SubmitSolutionOwned};
-use tokio::time::{Instant, sleep_until, timeout};
+use stratum_core::template_distribution_sv2::CoinbaseOutputConstraintsOwned;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{CoreIpcConfig, socket};
-use crate::assembly::{Assembly, AssemblyError};
-use crate::feed::{Call, Feed, Provided};
+use crate::feed::Feed;
 use crate::outage::Outage;
-use crate::source::{Solution, Submission, SubmitError};
+use crate::session::{End, Line, Manner, PATIENCE, meanwhile, serve};
 
 /// Messages under way in each direction. The node's are read at once.
 const MESSAGES: usize = 64;
-
-/// How long a node may take to answer, and then to send its first template, before it is mentioned.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the node may take to end its calls when we leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -39,14 +34,6 @@ const FIXED_SIZE: u32 = 300;
 /// corrupted, and it dies, about once in 5,000 blocks and far sooner when several solutions follow each
 /// other. The library gives up its copy when the coinbase is not what it knows; the node takes either.
 const SEQUENCE: u32 = 0xffff_fffd;
-
-/// Why a session is over.
-pub enum End {
-    /// Our side wants no more.
-    Stopped,
-    /// The node is gone, or was none.
-    Failed(Outage),
-}
 
 /// Serves the node's templates to `feed` until one of them ends it.
 pub async fn run(config: &CoreIpcConfig, min_interval: u8, feed: &mut Feed) -> End {
@@ -75,19 +62,19 @@ pub async fn run(config: &CoreIpcConfig, min_interval: u8, feed: &mut Feed) -> E
     if to_node.send(constraints(config)).await.is_err() {
         return End::Failed(Outage::Closed);
     }
-    let end = {
-        let mut running = pin!(core.run());
-        tokio::select! {
-            () = &mut running => None,
-            end = serve(&from_node, &to_node, feed) => {
-                // Core 31 minds when a client leaves in the middle of a call.
-                cancel.cancel();
-                let _ = timeout(FAREWELL, running).await;
-                Some(end)
-            }
+    // Our end of its channel stays open to the last: the library makes a noise about a closed one.
+    let line = Line { incoming: from_node.clone(), outgoing: to_node };
+    let manner = Manner { sequence: Some(SEQUENCE), quiet: Outage::Downloading, closed: Outage::Closed };
+    let mut running = pin!(core.run());
+    tokio::select! {
+        () = &mut running => End::Failed(Outage::Closed),
+        end = serve(line, &manner, feed) => {
+            // Core 31 minds when a client leaves in the middle of a call.
+            cancel.cancel();
+            let _ = timeout(FAREWELL, running).await;
+            end
         }
-    };
-    end.unwrap_or(End::Failed(Outage::Closed))
+    }
 }
 
 /// Waits for the node to answer, as long as the connection lives: loading a chain takes its time.
@@ -100,80 +87,17 @@ where
     F: Future<Output = Result<tdp::BitcoinCoreSv2TDP, tdp::BitcoinCoreSv2TDPError>>,
 {
     let mut connecting = pin!(connecting);
-    let mentioned_at = Instant::now() + PATIENCE;
-    let mut mentioned = false;
-    loop {
-        tokio::select! {
-            connected = &mut connecting => return connected.map_err(|error| {
-                End::Failed(Outage::NotANode { path: config.socket.clone(), reason: error.to_string() })
-            }),
-            () = sleep_until(mentioned_at), if !mentioned => {
-                mentioned = true;
-                feed.wait(Outage::Silent(config.socket.clone()));
-            }
-            call = feed.call() => match call {
-                Call::Submit(submission) => feed.refuse(submission),
-                Call::Stop => return Err(End::Stopped),
-            },
+    let connected = match meanwhile(feed, timeout(PATIENCE, &mut connecting)).await {
+        Some(Ok(connected)) => Some(connected),
+        Some(Err(_)) => {
+            feed.wait(Outage::Silent(config.socket.clone()));
+            meanwhile(feed, connecting).await
         }
-    }
-}
-
-/// Passes templates to the feed and solutions to the node.
-async fn serve(from_node: &Receiver<Message>, to_node: &Sender<Message>, feed: &mut Feed) -> End {
-    let mut assembly = Assembly::default();
-    let mentioned_at = Instant::now() + PATIENCE;
-    let mut quiet = true;
-    loop {
-        tokio::select! {
-            message = from_node.recv() => {
-                let Ok(message) = message else { return End::Failed(Outage::Closed) };
-                match assemble(&mut assembly, message) {
-                    Ok(Some(provided)) => {
-                        quiet = false;
-                        feed.publish(provided);
-                    }
-                    Ok(None) => {}
-                    Err(error) => return End::Failed(Outage::Malformed(error.to_string())),
-                }
-            }
-            () = sleep_until(mentioned_at), if quiet => {
-                quiet = false;
-                feed.wait(Outage::Downloading);
-            }
-            call = feed.call() => match call {
-                Call::Submit(submission) => submit(submission, to_node, feed),
-                Call::Stop => return End::Stopped,
-            },
-        }
-    }
-}
-
-fn assemble(assembly: &mut Assembly, message: Message) -> Result<Option<Provided>, AssemblyError> {
-    match message {
-        Message::NewTemplate(mut message) => {
-            message.coinbase_tx_input_sequence = SEQUENCE;
-            assembly.new_template(message)
-        }
-        Message::SetNewPrevHash(message) => assembly.set_new_prev_hash(&message).map(Some),
-        // Answers to requests that we do not make.
-        _ => Ok(None),
-    }
-}
-
-fn submit(submission: Submission, to_node: &Sender<Message>, feed: &mut Feed) {
-    feed.submit(submission, |template_id, solution| {
-        let Solution { version, time, nonce, coinbase, .. } = solution;
-        let coinbase_tx = coinbase.try_into().map_err(|_| SubmitError::Coinbase("over 64 KiB".into()))?;
-        let message = SubmitSolutionOwned {
-            template_id,
-            version,
-            header_timestamp: time,
-            header_nonce: nonce,
-            coinbase_tx,
-        };
-        to_node.try_send(Message::SubmitSolution(message)).map_err(|_| SubmitError::Busy)
-    });
+        None => None,
+    };
+    connected.ok_or(End::Stopped)?.map_err(|error| {
+        End::Failed(Outage::NotANode { path: config.socket.clone(), reason: error.to_string() })
+    })
 }
 
 fn constraints(config: &CoreIpcConfig) -> Message {
