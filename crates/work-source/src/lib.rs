@@ -1,8 +1,8 @@
 //! Where the jobs of a Poolbox come from.
 //!
 //! A [`WorkSource`] is a handle: it tells of new [`Template`]s and takes [`Solution`]s. Which kind of
-//! source stands behind it is decided where it is started, here by [`core_ipc::start`], and nowhere
-//! else. Jobs, shares and miners are not known here.
+//! source stands behind it is decided where it is started, by [`core_ipc::start`] or [`tdp::start`],
+//! and nowhere else. Jobs, shares and miners are not known here.
 
 mod assembly;
 mod backoff;
@@ -13,6 +13,7 @@ mod recall;
 mod requests;
 mod session;
 mod source;
+pub mod tdp;
 mod template;
 mod transactions;
 

@@ -67,16 +67,92 @@ pub enum Outage {
     /// A template that cannot be mined on.
     #[error("the node sent an unusable template: {0}")]
     Malformed(String),
+    /// No process at the address of the template provider.
+    #[error(
+        "nobody listens at {0}: start the template provider (sv2-tp, or bitcoind -sv2), or correct its address"
+    )]
+    ProviderRefused(String),
+    /// The network gives no way to the address.
+    #[error("cannot reach the template provider at {address}: {reason}")]
+    ProviderUnreachable {
+        /// The address.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Connected, but the handshake is not answered.
+    #[error("{0} accepts connections but does not answer: it is no template provider, or it hangs")]
+    ProviderSilent(String),
+    /// The template provider ended, or ended the connection.
+    #[error("the template provider closed the connection; mining goes on as soon as it is back")]
+    ProviderClosed,
+    /// The peer does not speak the protocol.
+    #[error("what listens at {address} is no Sv2 template provider, whose usual port is 8442 ({reason})")]
+    NotAProvider {
+        /// The address.
+        address: String,
+        /// What went wrong, for a developer.
+        reason: String,
+    },
+    /// The peer's certificate is signed by another key.
+    #[error(
+        "the template provider at {address} has not the authority key {expected}: compare it with the line \
+         \"Template Provider authority key\" in the provider's log; if that differs correct the setting, \
+         else somebody else answers at this address"
+    )]
+    WrongKey {
+        /// The address.
+        address: String,
+        /// The key of the settings, as base58check.
+        expected: String,
+    },
+    /// The peer's certificate is of another time.
+    #[error(
+        "the certificate of the template provider at {address} is valid from {from} to {to} (Unix seconds) \
+         and not now: set the clocks of both machines, then restart the template provider"
+    )]
+    Expired {
+        /// The address.
+        address: String,
+        /// First valid second.
+        from: u32,
+        /// Last valid second.
+        to: u32,
+    },
+    /// The peer wants no connection of this kind.
+    #[error("the template provider at {address} declines the connection ({code}); is it of another version?")]
+    Declined {
+        /// The address.
+        address: String,
+        /// Its error code.
+        code: String,
+    },
+    /// Connected, but no template yet.
+    #[error(
+        "the template provider gives no template yet: its node is in initial block download; \
+         mining starts when that is done"
+    )]
+    ProviderDownloading,
+    /// Bytes that are no message of the protocol.
+    #[error("the template provider sent what is no Sv2 message: {0}")]
+    Garbled(String),
 }
 
 impl Outage {
     /// Whether `self` tells an operator nothing that `earlier` did not: the same, or one more sign of
-    /// a node that is not running.
+    /// a node or template provider that is not running.
     pub(crate) fn is_no_news_after(&self, earlier: &Self) -> bool {
-        self == earlier || (self.node_is_away() && earlier.node_is_away())
+        self == earlier || (self.peer_is_away() && earlier.peer_is_away())
     }
 
-    fn node_is_away(&self) -> bool {
-        matches!(self, Self::NoSocket(_) | Self::NobodyListens(_) | Self::Closed)
+    fn peer_is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSocket(_)
+                | Self::NobodyListens(_)
+                | Self::Closed
+                | Self::ProviderRefused(_)
+                | Self::ProviderClosed
+        )
     }
 }

@@ -1,0 +1,93 @@
+//! Templates from a template provider over the network: Stratum V2's Template Distribution Protocol,
+//! encrypted with Noise over TCP. Providers are sv2-tp beside a Bitcoin Core, and Sjors' `bitcoind -sv2`.
+//!
+//! The source lives on a thread of its own: taking in a block's transactions must not hold up miners.
+
+mod frame;
+mod key;
+mod line;
+
+use std::io;
+
+use tokio::runtime;
+
+use crate::WorkSource;
+use crate::feed::Feed;
+use crate::session::keep_up;
+pub use key::{AuthorityKey, KeyError};
+
+/// How to reach the template provider and what to ask of it. How often templates come, and for how
+/// much more fees, is the provider's own setting.
+#[derive(Clone, Debug)]
+pub struct TdpConfig {
+    /// Host and port, such as `127.0.0.1:8442`. A name is looked up at each connection.
+    pub address: String,
+    /// The key that the provider's certificate must be signed with. Without it nobody knows whose
+    /// templates these are: for a provider on the same machine only.
+    pub authority_key: Option<AuthorityKey>,
+    /// Room that templates leave for payouts, in serialised bytes of outputs. The provider adds what
+    /// the rest of a coinbase needs.
+    pub payouts_size: u32,
+    /// Signature operations that templates leave for payouts.
+    pub payouts_sigops: u16,
+}
+
+impl TdpConfig {
+    /// A provider at `address`, and room for some 30 payouts.
+    pub fn new(address: impl Into<String>, authority_key: Option<AuthorityKey>) -> Self {
+        Self { address: address.into(), authority_key, payouts_size: 1_000, payouts_sigops: 400 }
+    }
+}
+
+/// A configuration that can never work, or a system out of threads.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No host, or no port.
+    #[error("\"{0}\" is no address of a template provider; write host and port, such as 127.0.0.1:8442")]
+    Address(String),
+    /// The system refused.
+    #[error("cannot start the thread of the work source: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Starts the source. A template provider that is not there yet is waited for.
+///
+/// # Errors
+/// A [`StartError`] when waiting would be in vain.
+pub fn start(config: TdpConfig) -> Result<WorkSource, StartError> {
+    let Some((host, port)) = split(&config.address) else { return Err(StartError::Address(config.address)) };
+    let endpoint = line::Endpoint { host: host.to_owned(), port };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (source, feed) = Feed::new();
+    std::thread::Builder::new().name("template-provider".into()).spawn(move || {
+        runtime.block_on(keep_up(feed, async |feed| line::run(&config, &endpoint, feed).await));
+    })?;
+    Ok(source)
+}
+
+/// Host and port; the host of an IPv6 address without its brackets.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    let whole = bare.is_some() || !host.contains(':');
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (whole && !host.is_empty() && host.len() <= 253).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        assert_eq!(split("127.0.0.1:8442"), Some(("127.0.0.1", 8442)));
+        assert_eq!(split("node.local:1"), Some(("node.local", 1)));
+        assert_eq!(split("[::1]:8442"), Some(("::1", 8442)));
+        for wrong in ["", "8442", ":8442", "node.local", "node.local:", "node.local:0", "::1:8442", "a:99999"]
+        {
+            assert_eq!(split(wrong), None, "{wrong}");
+            assert!(matches!(start(TdpConfig::new(wrong, None)), Err(StartError::Address(_))));
+        }
+    }
+}
