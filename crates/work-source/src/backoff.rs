@@ -6,16 +6,22 @@ use std::time::Duration;
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Delays that double from 0.2 s to 5 s. Each is shortened by up to a quarter at random, so that
+/// Delays that double from 0.2 s to 5 s, or another longest. Each is shortened by up to a quarter at random, so that
 /// several clients of a restarted node do not come in step.
 pub struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
     /// Starts at the shortest delay.
     pub fn new() -> Self {
-        Self { next: SHORTEST }
+        Self::up_to(LONGEST)
+    }
+
+    /// With another longest delay.
+    pub fn up_to(longest: Duration) -> Self {
+        Self { next: SHORTEST, longest }
     }
 
     /// Starts over: the last attempt was a success.
@@ -26,7 +32,7 @@ impl Backoff {
     /// The delay before the next attempt.
     pub fn delay(&mut self) -> Duration {
         let delay = self.next;
-        self.next = (delay * 2).min(LONGEST);
+        self.next = (delay * 2).min(self.longest);
         // The standard library's only source of randomness; no secret depends on it.
         let random = u32::from(RandomState::new().hash_one(()).to_le_bytes()[0]);
         delay - delay * random / 1024

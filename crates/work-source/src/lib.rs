@@ -2,10 +2,12 @@
 //!
 //! A [`WorkSource`] is a handle: it tells of new [`Template`]s and takes [`Solution`]s. Which kind of
 //! source stands behind it is decided where it is started, by [`core_ipc::start`] or [`tdp::start`],
-//! and nowhere else. Jobs, shares and miners are not known here.
+//! and nowhere else. [`blocks::BlockKeeper`] brings what was found into the chain, by every path there
+//! is. Jobs, shares and miners are not known here.
 
 mod assembly;
 mod backoff;
+pub mod blocks;
 pub mod core_ipc;
 mod feed;
 mod outage;
