@@ -6,14 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use bitcoin::consensus::encode::serialize_hex;
-use bitcoin::{
-    Address, Amount, Network, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, absolute,
-    transaction,
-};
 use poolbox_testnode::TestNode;
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 use poolbox_work_source::{Outage, SourceEvent, SubmitError, SubmitOutcome};
+use support::spending::Spender;
 use support::{assert_complete, miss, new_block, next, on_tip, solve, source, tip};
 use tokio::time::{sleep, timeout};
 
@@ -70,30 +66,13 @@ async fn heights_are_right_while_they_are_an_opcode_and_after() {
 #[tokio::test]
 async fn fees_refresh_the_template_and_its_block_contains_the_transaction() {
     let node = TestNode::regtest();
-    let anyone = Address::p2wsh(&ScriptBuf::from_bytes(vec![0x51]), Network::Regtest);
-    let first = node.mine_to(&anyone.to_string(), 1).remove(0);
-    node.mine(100);
+    let mut spender = Spender::new(&node);
     let source = source(&node);
     let mut events = source.events();
     let plain = new_block(&mut events).await;
     assert!(plain.merkle_path.is_empty());
 
-    let coinbase = node.cli(&["getblock", &first])["tx"][0].as_str().unwrap().to_owned();
-    let spend = Transaction {
-        version: transaction::Version::TWO,
-        lock_time: absolute::LockTime::ZERO,
-        input: vec![TxIn {
-            previous_output: OutPoint::new(coinbase.parse().unwrap(), 0),
-            script_sig: ScriptBuf::new(),
-            sequence: Sequence::MAX,
-            witness: Witness::from_slice(&[[0x51]]),
-        }],
-        output: vec![TxOut {
-            value: Amount::from_btc(49.999).unwrap(),
-            script_pubkey: anyone.script_pubkey(),
-        }],
-    };
-    node.cli(&["sendrawtransaction", &serialize_hex(&spend)]);
+    let txid = spender.spend(100_000);
     let SourceEvent::Refreshed(template) = next(&mut events).await else {
         panic!("expected a refreshed one")
     };
@@ -104,7 +83,7 @@ async fn fees_refresh_the_template_and_its_block_contains_the_transaction() {
     let outcome = source.submit(solve(&template)).await.unwrap();
     assert_eq!(outcome, SubmitOutcome::Accepted(tip(&node)));
     let block = node.cli(&["getblock", &node.tip()]);
-    assert_eq!(block["tx"][1], spend.compute_txid().to_string());
+    assert_eq!(block["tx"][1], txid.to_string());
 }
 
 #[tokio::test]

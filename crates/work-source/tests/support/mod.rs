@@ -1,13 +1,19 @@
-//! What the tests of the mining IPC share: a source on a node, its events, and mining by hand.
+//! What the tests of work sources share: a source on a node, its events, and mining by hand.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod spending;
+pub mod stand_in_template_provider;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::block::Header;
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
-use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
+use bitcoin::{Amount, BlockHash, ScriptBuf, Transaction, TxOut};
 use poolbox_accounting::Sats;
 use poolbox_testnode::TestNode;
+use poolbox_work_source::blocks::Found;
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 use poolbox_work_source::{Events, Solution, SourceEvent, Template, WorkSource};
 
@@ -59,16 +65,29 @@ pub fn miss(template: &Template) -> Solution {
     mine(template, false)
 }
 
-fn mine(template: &Template, solve: bool) -> Solution {
-    let payout = TxOut {
-        value: Amount::from_sat(template.coinbase.value.get()),
-        script_pubkey: ScriptBuf::from_bytes(vec![0x51]),
-    };
+/// A block on `template` as the finder hands it on.
+pub fn find(template: &Arc<Template>) -> Found {
+    find_paying(template, template.coinbase.value.get())
+}
+
+/// One whose coinbase pays `sats`.
+pub fn find_paying(template: &Arc<Template>, sats: u64) -> Found {
+    let (header, coinbase) = header(template, sats, true);
+    Found { template: Arc::clone(template), header, coinbase: serialize(&coinbase) }
+}
+
+fn header(template: &Template, sats: u64, solve: bool) -> (Header, Transaction) {
+    let payout = TxOut { value: Amount::from_sat(sats), script_pubkey: ScriptBuf::from_bytes(vec![0x51]) };
     let coinbase = template.coinbase.transaction(b"\x08extranon", &[payout]);
     let mut header = template.header(coinbase.compute_txid(), template.version, template.time, 0);
     while header.validate_pow(header.target()).is_ok() != solve {
         header.nonce += 1;
     }
+    (header, coinbase)
+}
+
+fn mine(template: &Template, solve: bool) -> Solution {
+    let (header, coinbase) = header(template, template.coinbase.value.get(), solve);
     Solution {
         template_id: template.id,
         version: template.version,
