@@ -161,15 +161,24 @@ impl Settings {
             start_difficulty,
             difficulty_limits,
             limits: Limits {
-                connections: raw.limits.connections.unwrap_or(usual.connections),
-                connections_per_address: raw
-                    .limits
-                    .connections_per_address
-                    .unwrap_or(usual.connections_per_address),
+                connections: limit(raw.limits.connections, usual.connections),
+                connections_per_address: limit(
+                    raw.limits.connections_per_address,
+                    usual.connections_per_address,
+                ),
                 shares_per_second: raw.limits.shares_per_second.unwrap_or(usual.shares_per_second),
                 ..usual
             },
         })
+    }
+}
+
+/// A limit as set; zero is none.
+fn limit(set: Option<usize>, usual: usize) -> usize {
+    match set {
+        None => usual,
+        Some(0) => usize::MAX,
+        Some(limit) => limit,
     }
 }
 
