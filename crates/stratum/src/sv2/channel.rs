@@ -60,13 +60,40 @@ pub(super) struct Channel {
     pub known: bool,
 }
 
-/// The fields of SubmitSharesStandard and SubmitSharesExtended.
+/// SubmitSharesStandard or SubmitSharesExtended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Submitted<'a> {
+    pub channel_id: u32,
+    pub sequence_number: u32,
     pub job_id: u32,
     pub share: Submission,
     /// None on a standard channel.
     pub extranonce: Option<&'a [u8]>,
+}
+
+impl<'a> Submitted<'a> {
+    /// Reads either message: six numbers, and on an extended channel a B0_32. By hand, because nearly
+    /// every message that ever arrives is one of these.
+    pub fn read(payload: &'a [u8], extended: bool) -> Option<Self> {
+        let (numbers, rest) = payload.split_first_chunk::<24>()?;
+        let number = |at: usize| {
+            let bytes = numbers.get(at * 4..).and_then(|bytes| bytes.first_chunk());
+            bytes.map(|bytes| u32::from_le_bytes(*bytes))
+        };
+        let extranonce = match rest.split_first() {
+            // A later version of the protocol may add fields.
+            Some((length, rest)) if extended && *length <= 32 => Some(rest.get(..usize::from(*length))?),
+            _ if extended => return None,
+            _ => None,
+        };
+        Some(Self {
+            channel_id: number(0)?,
+            sequence_number: number(1)?,
+            job_id: number(2)?,
+            share: Submission { nonce: number(3)?, time: number(4)?, version: number(5)? },
+            extranonce,
+        })
+    }
 }
 
 impl Channel {

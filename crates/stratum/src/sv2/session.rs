@@ -17,8 +17,8 @@ use stratum_core::common_messages_sv2::{
 use stratum_core::mining_sv2 as mining;
 use stratum_core::mining_sv2::{
     CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannel,
-    OpenStandardMiningChannelSuccess, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesExtended,
-    SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+    OpenStandardMiningChannelSuccess, SetCustomMiningJob, SetCustomMiningJobError, SubmitSharesSuccess,
+    UpdateChannel, UpdateChannelError,
 };
 
 use super::authority::AuthorityKey;
@@ -31,7 +31,7 @@ use crate::payout::PayoutOutput;
 use crate::sent::SentJobs;
 use crate::server::Extranonces;
 use crate::session::{NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
-use crate::share::{RejectReason, Submission};
+use crate::share::RejectReason;
 use crate::sink::{News, Protocol, RejectedShare, WorkerChange, WorkerSeen};
 use crate::vardiff::{Introduction, Start, Vardiff, VardiffLimits};
 
@@ -46,6 +46,8 @@ const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
 const MAX_CHANNELS: usize = 1024;
 /// Longest user agent that is kept.
 const MAX_AGENT_CHARS: usize = 64;
+
+const UNREADABLE: Broken = Broken("a message could not be read");
 
 /// What broke off the handling of a message.
 #[derive(Debug)]
@@ -163,22 +165,12 @@ impl Session {
         }
         match header.message_type {
             mining::MESSAGE_TYPE_SUBMIT_SHARES_EXTENDED => {
-                let share: SubmitSharesExtended<'_> = read(payload)?;
-                let submitted = Submitted {
-                    job_id: share.job_id,
-                    share: Submission { time: share.ntime, nonce: share.nonce, version: share.version },
-                    extranonce: Some(share.extranonce.as_bytes()),
-                };
-                self.submit(share.channel_id, share.sequence_number, submitted, now, out)
+                let submitted = Submitted::read(payload, true).ok_or(UNREADABLE)?;
+                self.submit(submitted, now, out)
             }
             mining::MESSAGE_TYPE_SUBMIT_SHARES_STANDARD => {
-                let share: SubmitSharesStandard = read(payload)?;
-                let submitted = Submitted {
-                    job_id: share.job_id,
-                    share: Submission { time: share.ntime, nonce: share.nonce, version: share.version },
-                    extranonce: None,
-                };
-                self.submit(share.channel_id, share.sequence_number, submitted, now, out)
+                let submitted = Submitted::read(payload, false).ok_or(UNREADABLE)?;
+                self.submit(submitted, now, out)
             }
             mining::MESSAGE_TYPE_OPEN_STANDARD_MINING_CHANNEL => {
                 let open: OpenStandardMiningChannel<'_> = read(payload)?;
@@ -426,14 +418,8 @@ impl Session {
         });
     }
 
-    fn submit(
-        &mut self,
-        channel_id: u32,
-        sequence: u32,
-        submitted: Submitted<'_>,
-        now: Now,
-        out: &mut Outbox,
-    ) -> Result<(), Stop> {
+    fn submit(&mut self, submitted: Submitted<'_>, now: Now, out: &mut Outbox) -> Result<(), Stop> {
+        let Submitted { channel_id, sequence_number: sequence, .. } = submitted;
         let Some(position) = self.position(channel_id) else {
             return self.reject(channel_id, sequence, None, RejectReason::Unauthorized, out);
         };
@@ -706,7 +692,7 @@ struct Wanted<'a> {
 }
 
 fn read<'a, M: stratum_core::binary_sv2::Decodable<'a>>(payload: &'a mut [u8]) -> Result<M, Broken> {
-    from_bytes(payload).map_err(|_| Broken("a message could not be read"))
+    from_bytes(payload).map_err(|_| UNREADABLE)
 }
 
 fn number(target: &U256<'_>) -> Target {

@@ -8,7 +8,7 @@ use stratum_core::binary_sv2::{self, Encodable, GetSize};
 use stratum_core::mining_sv2::{
     CloseChannelOwned, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelOwned,
     OpenMiningChannelError, OpenStandardMiningChannelOwned, SetNewPrevHash, SetTarget, SubmitSharesError,
-    SubmitSharesExtendedOwned, UpdateChannelOwned,
+    SubmitSharesExtendedOwned, SubmitSharesStandard, UpdateChannelOwned,
 };
 use stratum_core::noise_sv2::{Initiator, NoiseEngine};
 use stratum_core::parsers_sv2::{CommonMessages, Mining};
@@ -18,6 +18,7 @@ use super::*;
 use crate::job::fixture;
 use crate::payout::PayoutPolicy;
 use crate::session::{NoMemory, Session as _};
+use crate::share::Submission;
 use crate::vardiff::VardiffLimits;
 
 const START: Now = Now { ms: 0, unix: 1_700_000_500 };
