@@ -1,5 +1,6 @@
 //! What the bench found, as a table for people and as JSON.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -49,9 +50,6 @@ impl Row {
     /// The row for machines.
     pub fn json(&self) -> Value {
         let figure = |figure: &Figure| figure.as_ref().ok().map(|value| rounded(*value));
-        let mut notes = self.notes.clone();
-        notes.extend(self.ours.as_ref().err().map(|why| format!("ours: {why}")));
-        notes.extend(self.peer.as_ref().err().map(|why| format!("peer: {why}")));
         json!({
             "name": self.case.name,
             "what": self.case.what,
@@ -63,8 +61,17 @@ impl Row {
             "goal_at_most": self.case.limit.map(|(aim, _)| aim),
             "allowed_at_most": self.case.limit.map(|(_, least)| least),
             "reached": self.reached(),
-            "notes": notes,
+            "notes": self.all_notes(),
         })
+    }
+
+    /// The notes, and why a figure is missing.
+    fn all_notes(&self) -> Vec<String> {
+        let missing = |whose, figure: &Figure| figure.as_ref().err().map(|why| format!("{whose}: {why}"));
+        let mut notes = self.notes.clone();
+        notes.extend(missing("ours", &self.ours));
+        notes.extend(missing("peer", &self.peer));
+        notes
     }
 
     fn goal(&self) -> String {
@@ -83,18 +90,19 @@ pub fn print_table(rows: &[Row]) {
     let line = |name: &str, ours: &str, peer: &str, ratio: &str, goal: &str, reached: &str| {
         eprintln!("{name:26} {ours:>12} {peer:>12} {ratio:>8}  {goal:10} {reached}");
     };
+    let mut told = HashSet::new();
     line("case", "ours", "peer", "ratio", "goal", "reached");
     for row in rows {
         let figure = |figure: &Figure| figure.as_ref().map_or_else(|_| "–".into(), |value| shown(*value));
         let ratio = row.ratio().map(|ratio| format!("× {ratio:.1}")).unwrap_or_default();
         let reached = row.reached().unwrap_or_default();
         line(row.case.name, &figure(&row.ours), &figure(&row.peer), &ratio, &row.goal(), reached);
-        for (whose, figure) in [("ours", &row.ours), ("peer", &row.peer)] {
-            if let Err(why) = figure {
-                eprintln!("    {whose}: {}", why.replace('\n', "\n    "));
+        for note in row.all_notes() {
+            // What concerns several cases of a run is told once.
+            if told.insert(note.clone()) {
+                eprintln!("    {}", note.replace('\n', "\n    "));
             }
         }
-        row.notes.iter().for_each(|note| eprintln!("    {note}"));
     }
 }
 

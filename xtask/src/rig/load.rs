@@ -90,6 +90,13 @@ impl LoadReport {
         value.as_f64().with_context(|| format!("the load generator did not report {name}"))
     }
 
+    /// Shares that were refused, for whatever reason.
+    pub fn refused(&self) -> u64 {
+        let reasons = self.0["rejected"].as_object();
+        let rejected: u64 = reasons.map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum());
+        rejected + self.0["stale"].as_u64().unwrap_or_default()
+    }
+
     /// For each new job: how many connections it reached, and when the first and the last, Unix
     /// microseconds.
     pub fn jobs(&self) -> Vec<(u64, u64, u64)> {
@@ -132,10 +139,12 @@ mod tests {
 
     #[test]
     fn figures_are_found_by_path() {
-        let report = LoadReport(serde_json::json!({"ack_us": {"p99": 12.5},
+        let report = LoadReport(serde_json::json!({"ack_us": {"p99": 12.5}, "stale": 1,
+            "rejected": {"duplicate-share": 2},
             "jobs": [{"n": 2, "first_us": 5, "p50_us": 6, "last_us": 9}]}));
         assert!((report.figure("ack_us.p99").unwrap() - 12.5).abs() < f64::EPSILON);
         assert!(report.figure("ack_us.p50").is_err());
+        assert_eq!(report.refused(), 3);
         assert_eq!(report.jobs(), [(2, 5, 9)]);
     }
 }
