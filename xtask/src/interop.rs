@@ -85,8 +85,7 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
         println!("{}", Value::Object(seen));
     }
     if !failed.is_empty() {
-        rig.keep();
-        bail!("failed: {}; the logs are in {}", failed.join(", "), rig.logs().display());
+        bail!("failed: {}; {}", failed.join(", "), rig.keep());
     }
     say(&format!("all passed, in {}.", spoken(start.elapsed())));
     Ok(())

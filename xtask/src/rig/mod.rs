@@ -65,14 +65,10 @@ impl Rig {
         folder(self.disk.join(name))
     }
 
-    /// Where the programs' logs are.
-    pub fn logs(&self) -> &Path {
-        &self.disk
-    }
-
-    /// Keeps logs and data when this run ends.
-    pub fn keep(&self) {
+    /// Keeps logs and data when this run ends, and tells where.
+    pub fn keep(&self) -> String {
         self.warden.keep();
+        format!("the logs are in {}, the node's own in {}", self.disk.display(), self.near.display())
     }
 
     /// Starts a program.

@@ -79,7 +79,9 @@ impl OurPool {
         wait_for_port(&mut pool.process, stratum_v2, PATIENCE)?;
         wait("our pool to have work", PATIENCE, || {
             pool.process.must_run()?;
-            Ok(pool.status()?["source"]["height"].is_u64().then_some(()))
+            // Its socket may come after its ports.
+            let status = pool.status().ok();
+            Ok(status.filter(|status| status["source"]["height"].is_u64()).map(drop))
         })?;
         let key =
             fs::read_to_string(&authority).with_context(|| format!("cannot read {}", authority.display()))?;
