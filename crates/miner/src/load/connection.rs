@@ -39,6 +39,8 @@ struct Work {
     /// The job's shares; none before the first is asked for.
     mine: Option<Mine>,
     flight: Flight,
+    /// The first header of the next mine.
+    next_header: u64,
     /// The first share of the newest block.
     fresh_from: u32,
 }
@@ -146,7 +148,7 @@ impl<T: Talker> Connection<T> {
 impl Work {
     fn mine(&mut self) -> Option<&mut Mine> {
         if self.mine.is_none() {
-            self.mine = self.job.clone().map(Mine::new);
+            self.mine = self.job.clone().map(|job| Mine::new(job, self.next_header));
         }
         self.mine.as_mut()
     }
@@ -157,7 +159,10 @@ impl Work {
                 let previous = self.job.as_ref().map(|job| job.previous);
                 if previous.is_some_and(|previous| previous != job.previous) {
                     self.fresh_from = self.flight.next();
+                    self.next_header = 0;
                     tally.heard_of(job.previous, now);
+                } else if let Some(mine) = &self.mine {
+                    self.next_header = mine.next();
                 }
                 self.mine = None;
                 self.job = Some(job);

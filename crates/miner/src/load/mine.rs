@@ -39,8 +39,9 @@ pub struct Mine {
 }
 
 impl Mine {
-    /// A mine of this job's shares.
-    pub fn new(job: Arc<Job>) -> Self {
+    /// A mine of this job's shares. Some pools send the same work again under another number, so a
+    /// job begins with the `header` after those that the jobs before it used on the same block.
+    pub fn new(job: Arc<Job>, header: u64) -> Self {
         let block = Target::of_bits(job.bits);
         // On regtest every other hash is a block; shares that are none need a target that is
         // easier by something. Elsewhere blocks are rare enough to be sent as they come.
@@ -49,9 +50,14 @@ impl Mine {
         let search = Search::new(&job.header([0; 32], job.version));
         let (extranonce2, time) = (Vec::new(), job.time);
         let found = Vec::with_capacity(CHUNK as usize);
-        let mut mine = Self { job, not, search, extranonce2, header: 0, time, next_nonce: ALL, found };
+        let mut mine = Self { job, not, search, extranonce2, header, time, next_nonce: ALL, found };
         mine.next_header();
         mine
+    }
+
+    /// The first header that it did not use.
+    pub const fn next(&self) -> u64 {
+        self.header
     }
 
     /// Finds shares until so many are in stock.
@@ -132,7 +138,7 @@ mod tests {
             Coinbase { prefix: vec![1], extranonce2_size: 4, suffix: vec![2], merkle_path: Vec::new() };
         for root in [Root::Given([9; 32]), Root::Coinbase(coinbase)] {
             let job = job(root, Target::of_difficulty(1e-300).unwrap());
-            let mut mine = Mine::new(Arc::clone(&job));
+            let mut mine = Mine::new(Arc::clone(&job), 0);
             let mut seen = HashSet::new();
             for round in 0..3000 {
                 // The last nonces of a header, and the first of the next.
@@ -149,10 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn the_same_work_under_another_number_gives_other_shares() {
+        let job = job(Root::Given([9; 32]), Target::of_difficulty(1e-300).unwrap());
+        let mut first = Mine::new(Arc::clone(&job), 0);
+        let mut seen: HashSet<BlockHash> = (0..500).map(|_| hash(&job, first.take())).collect();
+        let mut second = Mine::new(Arc::clone(&job), first.next());
+        assert!((0..500).all(|_| seen.insert(hash(&job, second.take()))));
+    }
+
+    #[test]
     fn where_every_share_is_a_block_they_are_taken_too() {
         let target = Target::of_difficulty(1.0 / 4096.0 / 4096.0).unwrap();
         let job = job(Root::Given([9; 32]), target);
-        let mut mine = Mine::new(Arc::clone(&job));
+        let mut mine = Mine::new(Arc::clone(&job), 0);
         for _ in 0..20 {
             let hash = hash(&job, mine.take());
             assert!(target.is_met_by(hash.as_byte_array()));
