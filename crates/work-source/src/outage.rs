@@ -65,7 +65,7 @@ pub enum Outage {
         reason: String,
     },
     /// A template that cannot be mined on.
-    #[error("the node sent an unusable template: {0}")]
+    #[error("an unusable template was sent: {0}")]
     Malformed(String),
     /// No process at the address of the template provider.
     #[error(

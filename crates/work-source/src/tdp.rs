@@ -1,6 +1,11 @@
 //! Templates from a template provider over the network: Stratum V2's Template Distribution Protocol,
 //! encrypted with Noise over TCP. Providers are sv2-tp beside a Bitcoin Core, and Sjors' `bitcoind -sv2`.
 //!
+//! sv2-tp 1.1 sends each new tip with a template made on it from the whole mempool, and better ones after its
+//! `-templateinterval`. Whatever a provider sends for the present tip is passed on at once, and a template
+//! that belongs to a tip it did not tell of ends the connection: the next one begins with the present tip.
+//! (sv2-tp tells only the first of several clients of a new tip, as one pool and a job declarator would be.)
+//!
 //! The source lives on a thread of its own: taking in a block's transactions must not hold up miners.
 
 mod frame;
