@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use poolbox_accounting::Sats;
 use poolbox_testnode::TestNode;
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 use poolbox_work_source::{Outage, SourceEvent, SubmitError, SubmitOutcome};
@@ -84,6 +85,43 @@ async fn fees_refresh_the_template_and_its_block_contains_the_transaction() {
     assert_eq!(outcome, SubmitOutcome::Accepted(tip(&node)));
     let block = node.cli(&["getblock", &node.tip()]);
     assert_eq!(block["tx"][1], txid.to_string());
+}
+
+#[tokio::test]
+async fn a_new_tip_comes_with_the_mempool_at_once_and_better_templates_follow() {
+    let node = TestNode::regtest();
+    let mut spender = Spender::new(&node);
+    let mut config = CoreIpcConfig::new(node.socket());
+    config.min_interval = Duration::from_secs(3);
+    config.fee_threshold = Sats::new(1);
+    let source = core_ipc::start(config).unwrap();
+    let mut events = source.events();
+    new_block(&mut events).await;
+    spender.spend(100_000);
+    assert!(matches!(next(&mut events).await, SourceEvent::Refreshed(_)));
+
+    // Within the interval, and the block leaves the transaction where it is.
+    node.cli(&["generateblock", "raw(51)#8lvh9jxk", "[]"]);
+    let template = new_block(&mut events).await;
+    assert_complete(&template, &node);
+    assert_eq!(template.merkle_path.len(), 1, "not empty");
+    spender.spend(100_000);
+    let SourceEvent::Refreshed(better) = next(&mut events).await else { panic!("expected a better one") };
+    assert_eq!(better.merkle_path.len(), 2);
+}
+
+#[tokio::test]
+async fn the_transactions_of_a_template_are_kept_past_the_end_of_its_node() {
+    let mut node = TestNode::regtest();
+    let mut spender = Spender::new(&node);
+    spender.spend(100_000);
+    let source = source(&node);
+    let mut events = source.events();
+    let template = new_block(&mut events).await;
+    timeout(Duration::from_secs(10), source.await_transactions(template.id)).await.unwrap();
+    node.kill9();
+    next(&mut events).await;
+    assert_eq!(source.transactions(template.id).unwrap().len(), 1);
 }
 
 #[tokio::test]

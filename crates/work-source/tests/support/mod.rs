@@ -1,6 +1,7 @@
 //! What the tests of work sources share: a source on a node, its events, and mining by hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod crowd;
 pub mod spending;
 pub mod stand_in_template_provider;
 
