@@ -79,7 +79,7 @@ async fn race(node: &TestNode, source: Arc<WorkSource>, rounds: u32, full: u32, 
 async fn a_node_survives_solutions_during_requests_over_core_ipc() {
     let node = TestNode::regtest();
     let mut crowd = Crowd::new(&node, 2);
-    race(&node, Arc::new(source(&node)), 1_000, 50, &mut crowd).await;
+    race(&node, Arc::new(source(&node)), 600, 40, &mut crowd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn a_node_survives_solutions_during_requests_over_a_template_provider() {
     let mut crowd = Crowd::new(&node, 2);
     let provider = StandIn::start(&node);
     let source = tdp::start(TdpConfig::new(provider.address(), None)).unwrap();
-    race(&node, Arc::new(source), 1_000, 50, &mut crowd).await;
+    race(&node, Arc::new(source), 600, 40, &mut crowd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,9 +131,9 @@ async fn a_node_survives_blocks_by_every_path_at_once() {
     let keeper = BlockKeeper::open(place.path(), Arc::clone(&source), Some(rpc)).unwrap();
     let mut events = source.events();
     let mut took = Vec::new();
-    for round in 0..600 {
+    for round in 0..400 {
         let mut template = on_tip(&mut events, &node).await;
-        if round % 60 == 0 {
+        if round % 40 == 0 {
             crowd.send();
             while template.merkle_path.len() < 10 {
                 template = on_tip(&mut events, &node).await;

@@ -9,7 +9,7 @@ use bitcoincore_rpc::{Auth, Client, jsonrpc};
 use poolbox_testnode::TestNode;
 
 /// Outputs that one transaction splits a coin into.
-const SPLIT: usize = 1_000;
+const SPLIT: usize = 900;
 
 /// Coins that are all spent once a block.
 pub struct Crowd {
@@ -19,10 +19,10 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// A thousand times `thousands` coins.
-    pub fn new(node: &TestNode, thousands: u32) -> Self {
+    /// `splits` times 900 coins.
+    pub fn new(node: &TestNode, splits: u32) -> Self {
         let address = Address::p2wsh(&ScriptBuf::from_bytes(vec![0x51]), Network::Regtest);
-        let blocks = node.mine_to(&address.to_string(), thousands);
+        let blocks = node.mine_to(&address.to_string(), splits);
         node.mine(100);
         let rpc = Client::new(&node.rpc_url(), Auth::CookieFile(node.cookie_file())).unwrap();
         let mut crowd = Self { rpc, address, coins: Vec::new() };
@@ -54,7 +54,7 @@ impl Crowd {
             spends.push(serialize_hex(&spend));
         }
         let client = self.rpc.get_jsonrpc_client();
-        for spends in spends.chunks(500) {
+        for spends in spends.chunks(100) {
             let args: Vec<_> = spends.iter().map(|spend| jsonrpc::arg([spend])).collect();
             let requests: Vec<_> =
                 args.iter().map(|args| client.build_request("sendrawtransaction", Some(args))).collect();
