@@ -6,9 +6,9 @@
 //! What a new tip brings (Core 31, `bitcoin_core_sv2` 0.6): a call to the node's `waitNext` is always open,
 //! and within the least interval between templates it just ignores fees. A new tip ends it at once, with a
 //! template made after the mempool has taken in the block: full, not empty. The tip does not start the
-//! interval anew, so a better template follows as soon as the last refresh is that long ago, here by a
-//! second look at the mempool a second. Only a node that has just started and still loads its mempool
-//! gives a poor template first; the next one follows after the interval.
+//! interval anew, so a better template may follow within a second, in which the node looks at its mempool
+//! again. Only a node that is still loading its mempool gives a poor template first; the next one follows
+//! after the interval.
 
 mod session;
 mod socket;
