@@ -13,6 +13,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Gives memory back when miners leave; the system's keeps what it once had.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The mining pool of a Poolbox.
 #[derive(Debug, Parser)]
 #[command(name = "poolbox-pool", version)]

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Server;
@@ -17,7 +17,8 @@ use crate::sink::{AcceptedShare, Keeping, News, ShareSink};
 
 /// What one read takes. Lent to a connection while it reads: an idle one holds no buffer.
 const READ_BYTES: usize = 64 << 10;
-const TICK: Duration = Duration::from_secs(1);
+/// Nothing that waits for it minds two seconds, and thousands of connections tick.
+const TICK: Duration = Duration::from_secs(2);
 
 thread_local! {
     static READING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -69,37 +70,47 @@ pub(super) async fn run<S: ShareSink>(
     let mut pace = Pace::new(limits.shares_per_second);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let opened = Instant::now();
-    let mut heard = opened;
+    let mut stopped = std::pin::pin!(stop.cancelled());
+    let opened_ms = server.now().ms;
+    let mut heard_ms = opened_ms;
+    let mut now = server.now();
     let reason = loop {
-        let may_read = shares.waiting.len() < limits.shares_waiting && pace.allows(server.now().ms);
+        let may_read = shares.waiting.len() < limits.shares_waiting && pace.allows(now.ms);
         let mut job = None;
+        // A new job goes before everything, and a flood of shares must not keep time from passing.
         tokio::select! {
-            () = stop.cancelled() => break "the pool is stopping",
-            (count, kept) = shares.written() => session.on_kept(count, kept, &mut out),
+            biased;
+            () = &mut stopped => break "the pool is stopping",
             Ok(()) = jobs.changed() => {
+                now = server.now();
                 job = jobs.borrow_and_update().clone();
                 match &job {
-                    Some(job) => session.on_job(job, server.now(), &mut out),
+                    Some(job) => session.on_job(job, now, &mut out),
                     None => break "there is no current work",
                 }
             }
-            read = read(&mut stream, &mut session, || server.now(), &mut out), if may_read => match read {
-                Ok(0) | Err(_) => break "the miner hung up",
-                Ok(_) => heard = Instant::now(),
-            },
+            (count, kept) = shares.written() => session.on_kept(count, kept, &mut out),
             _ = tick.tick() => {
-                if heard.elapsed() > limits.idle {
+                now = server.now();
+                let elapsed = |since_ms| Duration::from_millis(now.ms.saturating_sub(since_ms));
+                if elapsed(heard_ms) > limits.idle {
                     break "the miner was silent for too long";
                 }
-                if !session.ready() && opened.elapsed() > limits.handshake {
+                if !session.ready() && elapsed(opened_ms) > limits.handshake {
                     break "the miner did not say in time who it is";
                 }
-                session.on_tick(server.now(), &mut out);
+                session.on_tick(now, &mut out);
             }
+            read = read(&mut stream, &mut session, || server.now(), &mut out), if may_read => match read {
+                Ok((0, _)) | Err(_) => break "the miner hung up",
+                Ok((_, at)) => {
+                    now = at;
+                    heard_ms = at.ms;
+                }
+            },
         }
         let refused = out.news.iter().filter(|news| matches!(news, News::Rejected(_))).count();
-        pace.took(out.shares.len() + refused, server.now().ms);
+        pace.took(out.shares.len() + refused, now.ms);
         shares.waiting.append(&mut out.shares);
         shares.write(sink);
         out.news.drain(..).for_each(|news| sink.note(news));
@@ -147,21 +158,22 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
     stream.flush().await
 }
 
-/// Reads once and lets the session have it; the number of bytes. Cancel safe.
+/// Reads once and lets the session have it; the number of bytes, and when. Cancel safe.
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     session: &mut impl Session,
     now: impl Fn() -> Now,
     out: &mut Outbox,
-) -> io::Result<usize> {
+) -> io::Result<(usize, Now)> {
     std::future::poll_fn(|cx| {
         READING.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            let now = now();
             if !buffer.filled().is_empty() {
-                session.on_bytes(buffer.filled_mut(), now(), out);
+                session.on_bytes(buffer.filled_mut(), now, out);
             }
-            Poll::Ready(Ok(buffer.filled().len()))
+            Poll::Ready(Ok((buffer.filled().len(), now)))
         })
     })
     .await
