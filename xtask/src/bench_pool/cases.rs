@@ -112,6 +112,11 @@ pub const CASES: &[Case] = &[
         ratio: Some((10.0, 10.0)),
         ..case("sv1_cpu_us_per_share", Run::Sv1, "CPU time of all server programs for each of them")
     },
+    case(
+        "sv1_steady_cpu_us_per_share",
+        Run::Sv1,
+        "the same at 15,000 shares/s, or what the peer keeps up with",
+    ),
 ];
 
 #[cfg(test)]

@@ -309,12 +309,13 @@ impl<'a> Bench<'a> {
     }
 
     /// Sv1. The translator acknowledges a share before the pool has seen it, and forgets what is under way
-    /// when a miner leaves: only a rate that all its programs keep up with tells what a share costs, and
-    /// that tells what one core can carry.
+    /// when a miner leaves. So what its programs do at full speed cannot be seen, only what a share costs at
+    /// a rate that they keep up with; that is near all they can do, and tells how much one core carries.
     fn sv1(&self, side: Side, load: &Load<'_>, server: &mut Server) -> Result<Found> {
-        let (rate, cpu) = ("sv1_shares_per_s", "sv1_cpu_us_per_share");
-        let mut found =
-            if side == Side::Ours { self.throughput(load, server, rate, cpu)? } else { Found::default() };
+        let (rate, cpu, steady_cpu) =
+            ("sv1_shares_per_s", "sv1_cpu_us_per_share", "sv1_steady_cpu_us_per_share");
+        let ours = side == Side::Ours;
+        let mut found = if ours { self.throughput(load, server, rate, cpu)? } else { Found::default() };
         for steady in SV1_RATES {
             let before = server.usage()?;
             let steady = Load { mode: "latency", rate: Some(steady), window: None, ..load.clone() };
@@ -325,11 +326,11 @@ impl<'a> Bench<'a> {
                 continue;
             }
             let each = used * 1e6 / acknowledged;
-            found.figures.insert(cpu, each);
-            found.notes.push(format!("CPU measured at {:.0} shares/s", acknowledged / seconds));
-            if side == Side::Peer {
-                found.figures.insert(rate, 1e6 / each);
-                found.notes.push("shares/s computed from that: what one core can carry".into());
+            found.figures.insert(steady_cpu, each);
+            found.notes.push(format!("steady: {:.0} shares/s", acknowledged / seconds));
+            if !ours {
+                found.figures.extend([(cpu, each), (rate, 1e6 / each)]);
+                found.notes.push("shares/s computed: what one core carries at that cost".into());
                 found.report = report.0;
             }
             return Ok(found);
