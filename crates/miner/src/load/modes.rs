@@ -33,6 +33,8 @@ pub fn measure<T: Talker>(options: &LoadOptions, talker: impl Fn(usize) -> T) ->
     let mut swarm = Swarm::open(options, talker)?;
     let connecting = swarm.elapsed();
     tracing::info!(connections = swarm.len(), milliseconds = connecting.as_millis(), "connected");
+    // Blocks found meanwhile reached only those who were there.
+    swarm.tally.blocks.clear();
     swarm.prepare();
     let (start, cpu) = (swarm.elapsed(), cpu_time());
     let end = start + options.time();
