@@ -62,6 +62,8 @@ pub struct Now {
 pub struct Outbox {
     /// To be written to the miner.
     pub bytes: Vec<u8>,
+    /// How many messages the miner was found to have sent.
+    pub messages: usize,
     /// To be kept; [`Session::on_kept`] follows, in the same order.
     pub shares: Vec<AcceptedShare>,
     /// To be noted.

@@ -14,12 +14,12 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Shares of one connection that wait for the journal; with more, it is not read.
     pub shares_waiting: usize,
-    /// Shares of one connection a second, accepted or not; with more, it is read more slowly. Zero: any
-    /// number.
+    /// Shares, and other messages, of one connection a second, good or bad; with more, it is read more
+    /// slowly. Zero: any number.
     pub shares_per_second: u32,
     /// How long a client may take until it can be sent work.
     pub handshake: Duration,
-    /// How long a client may be silent.
+    /// How long a client may go without a whole message.
     pub idle: Duration,
     /// How long a client may take to read what it is sent.
     pub write: Duration,

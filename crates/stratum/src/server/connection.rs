@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Server;
 use super::pace::Pace;
 use crate::session::{Now, Outbox, Session};
-use crate::sink::{AcceptedShare, Keeping, News, ShareSink};
+use crate::sink::{AcceptedShare, Keeping, ShareSink};
 
 /// What one read takes. Lent to a connection while it reads: an idle one holds no buffer.
 const READ_BYTES: usize = 64 << 10;
@@ -105,12 +105,14 @@ pub(super) async fn run<S: ShareSink>(
                 Ok((0, _)) | Err(_) => break "the miner hung up",
                 Ok((_, at)) => {
                     now = at;
-                    heard_ms = at.ms;
+                    // Bytes alone prove nothing: a line may be dripped for ever.
+                    if out.messages > 0 {
+                        heard_ms = at.ms;
+                    }
                 }
             },
         }
-        let refused = out.news.iter().filter(|news| matches!(news, News::Rejected(_))).count();
-        pace.took(out.shares.len() + refused, now.ms);
+        pace.took(std::mem::take(&mut out.messages), now.ms);
         shares.waiting.append(&mut out.shares);
         shares.write(sink);
         out.news.drain(..).for_each(|news| sink.note(news));

@@ -1,15 +1,15 @@
-//! How fast one client's shares are taken.
+//! How fast one client's messages are taken: shares, nearly always.
 
-/// Shares that may come at once before the pace counts: a miner that was cut off sends what it found.
+/// Messages that may come at once before the pace counts: a miner that was cut off sends what it found.
 const BURST_S: u64 = 10;
 
-/// Slows a client down that sends more shares a second than it may. Nothing is refused: its next bytes
+/// Slows a client down that sends more a second than it may. Nothing is refused: its next bytes
 /// are read later, and TCP makes it wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     /// Zero: any number.
     per_second: u32,
-    /// When the shares taken so far would have come at exactly the allowed pace, in microseconds.
+    /// When the messages taken so far would have come at exactly the allowed pace, in microseconds.
     due_us: u64,
 }
 
@@ -18,10 +18,10 @@ impl Pace {
         Self { per_second, due_us: 0 }
     }
 
-    /// `shares` more were taken.
-    pub fn took(&mut self, shares: usize, now_ms: u64) {
+    /// So many more were taken.
+    pub fn took(&mut self, messages: usize, now_ms: u64) {
         if self.per_second > 0 {
-            let cost_us = (shares as u64).saturating_mul(1_000_000) / u64::from(self.per_second);
+            let cost_us = (messages as u64).saturating_mul(1_000_000) / u64::from(self.per_second);
             self.due_us = self.due_us.max(now_ms.saturating_mul(1000)).saturating_add(cost_us);
         }
     }

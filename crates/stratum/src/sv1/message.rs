@@ -12,6 +12,9 @@ use crate::coinbase::{Coinbase, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES}
 use crate::job::Job;
 use crate::share::RejectReason;
 
+/// Longest id of a call, as it is written: it is kept until the answer goes out.
+const MAX_ID_BYTES: usize = 128;
+
 /// Error codes that miners know from the first Stratum servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorCode {
@@ -57,6 +60,8 @@ pub(super) enum Line<'a> {
     Request(Request<'a>),
     /// An answer to something the server sent.
     Response,
+    /// Nothing, as some send it to show that they live.
+    Empty,
     /// Not JSON-RPC.
     Garbage,
 }
@@ -77,6 +82,9 @@ struct Parts<'a> {
 
 impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Self {
+        if line.trim_ascii().is_empty() {
+            return Self::Empty;
+        }
         let Ok(parts) = serde_json::from_slice::<Parts<'a>>(line) else { return Self::Garbage };
         let Some(method) = parts.method else {
             let answers = parts.result.is_some() || parts.error.is_some();
@@ -86,6 +94,9 @@ impl<'a> Line<'a> {
         // Some send an object where a list belongs: the method says what it misses.
         let params = parts.params.and_then(|params| serde_json::from_str(params.get()).ok());
         let id = parts.id.map_or("null", RawValue::get);
+        if id.len() > MAX_ID_BYTES {
+            return Self::Garbage;
+        }
         Self::Request(Request { id, method, params: params.unwrap_or_default() })
     }
 }
@@ -216,7 +227,11 @@ mod tests {
     #[test]
     fn lines_are_told_apart() {
         assert!(matches!(Line::parse(br#"{"id":1,"result":true,"error":null}"#), Line::Response));
-        for garbage in ["", "GET / HTTP/1.1", "[]", "{}", r#"{"method":7}"#] {
+        for empty in ["", "\r", " "] {
+            assert!(matches!(Line::parse(empty.as_bytes()), Line::Empty));
+        }
+        let endless = format!(r#"{{"id":"{}","method":"mining.ping"}}"#, "9".repeat(MAX_ID_BYTES));
+        for garbage in [&endless, "GET / HTTP/1.1", "[]", "{}", r#"{"method":7}"#] {
             assert!(matches!(Line::parse(garbage.as_bytes()), Line::Garbage), "{garbage}");
         }
         let line = br#"{"id" : "t\u0078n","method":"mining.get_transactions","params":{}}"#;

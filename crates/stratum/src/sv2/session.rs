@@ -153,6 +153,7 @@ impl Session {
         now: Now,
         out: &mut Outbox,
     ) -> Result<(), Stop> {
+        out.messages += 1;
         // What belongs to an extension that was not negotiated is ignored (section 3.4.1).
         if header.extension != 0 {
             return Ok(());

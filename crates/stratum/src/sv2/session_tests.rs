@@ -308,7 +308,8 @@ fn each_wrong_share_is_answered_with_its_code() {
         version: 0x2000_0000,
         extranonce: vec![0; 8].try_into().unwrap(),
     };
-    let wrong: [(&str, &dyn Fn(&mut SubmitSharesExtendedOwned)); 6] = [
+    type Spoil<'a> = &'a dyn Fn(&mut SubmitSharesExtendedOwned);
+    let wrong: [(&str, Spoil<'_>); 6] = [
         ("invalid-channel-id", &|share| share.channel_id += 77),
         ("invalid-job-id", &|share| share.job_id += 77),
         ("difficulty-too-low", &|share| share.nonce += 1),
