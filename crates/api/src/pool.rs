@@ -1,6 +1,7 @@
 //! The pool's local API: `GET /status`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use poolbox_accounting::{Network, ShareSeq, Work};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Status {
     pub started_at: u64,
     /// Where Sv1 miners connect, as `stratum+tcp://host:port`.
     pub stratum_v1: String,
+    /// Where Sv1 miners connect over TLS; none where that is off.
+    #[serde(default)]
+    pub stratum_v1_tls: Option<Tls>,
     /// Where Sv2 miners connect, as `stratum2+tcp://host:port/authority-key`.
     pub stratum_v2: String,
     /// Why mining was stopped: a job would have paid the wrong party. None while all is well.
@@ -33,6 +37,17 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// Blocks found since the start, newest first.
     pub blocks: Vec<Block>,
+}
+
+/// Stratum V1 over TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// As `stratum+ssl://host:port`.
+    pub url: String,
+    /// What a miner knows the box by, PEM: its "custom certificate".
+    pub certificate: String,
+    /// Where that is kept.
+    pub certificate_file: PathBuf,
 }
 
 /// The work source.

@@ -25,6 +25,8 @@ pub struct View {
     pub started: SystemTime,
     /// Where Sv1 miners connect.
     pub stratum_v1: String,
+    /// Where Sv1 miners connect over TLS, if they may.
+    pub stratum_v1_tls: Option<pool::Tls>,
     /// Where Sv2 miners connect, with the key of this box.
     pub stratum_v2: String,
     /// Whether mining was stopped.
@@ -54,6 +56,7 @@ async fn status(State(view): State<Arc<View>>) -> Json<Status> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: view.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         stratum_v1: view.stratum_v1.clone(),
+        stratum_v1_tls: view.stratum_v1_tls.clone(),
         stratum_v2: view.stratum_v2.clone(),
         halted: view.halt.reason().map(str::to_owned),
         connections: u32::try_from(view.server.connections()).unwrap_or(u32::MAX),

@@ -7,6 +7,7 @@ mod local;
 mod payout;
 mod pool;
 mod settings;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

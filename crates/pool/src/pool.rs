@@ -19,6 +19,7 @@ use crate::jobs::{Halt, JobMaker};
 use crate::local::{self, View};
 use crate::payout::coinbase_output;
 use crate::settings::{Mode, Settings};
+use crate::tls::Tls;
 
 /// Runs the pool with the settings in `config` until a signal stops it.
 ///
@@ -33,10 +34,18 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         Mode::Solo => PayoutPolicy::Solo(settings.network),
     };
     let sv1_listener = bind_tcp("stratum_v1.listen", settings.stratum_v1).await?;
+    let tls_listener = match settings.stratum_v1_tls {
+        Some(listen) => Some(bind_tcp("stratum_v1_tls.listen", listen).await?),
+        None => None,
+    };
     let sv2_listener = bind_tcp("stratum_v2.listen", settings.stratum_v2).await?;
     claim_data_dir(&settings.data_dir, settings.network)?;
     log::init(settings.log_file.as_deref())?;
     let authority = authority::load_or_make(&settings.data_dir)?;
+    let tls = match tls_listener {
+        Some(listener) => Some((Tls::load_or_make(&settings.data_dir)?, listener)),
+        None => None,
+    };
     let api = LocalApi::bind(&settings.api_socket).await?;
     let journal =
         Journal::open(settings.data_dir.join("journal.sqlite"), settings.network).map_err(unusable)?;
@@ -59,7 +68,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         memory: Arc::clone(&books) as _,
     });
     let extranonces = Arc::new(Extranonces::new());
-    let sv1 = Sv1::new(Arc::clone(&session), Arc::clone(&extranonces));
+    let sv1 = Sv1::new(session.clone(), extranonces.clone());
+    let sv1_over_tls = Sv1::new(session.clone(), extranonces.clone());
     let sv2 = Sv2::new(session, extranonces, authority.clone());
     let sink = Arc::new(Sink(Arc::clone(&books)));
     let server = Arc::new(Server::new(settings.limits, jobs.clone(), sink));
@@ -67,10 +77,19 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let stratum_v1 = format!("stratum+tcp://{}", sv1_listener.local_addr().context(address)?);
     let stratum_v2 =
         format!("stratum2+tcp://{}/{}", sv2_listener.local_addr().context(address)?, authority.public_text());
+    let stratum_v1_tls = match &tls {
+        Some((tls, listener)) => Some(poolbox_api::pool::Tls {
+            url: format!("stratum+ssl://{}", listener.local_addr().context(address)?),
+            certificate: tls.certificate.clone(),
+            certificate_file: tls.certificate_file.clone(),
+        }),
+        None => None,
+    };
     let view = View {
         network: settings.network,
         started: SystemTime::now(),
         stratum_v1: stratum_v1.clone(),
+        stratum_v1_tls,
         stratum_v2: stratum_v2.clone(),
         halt,
         server: Arc::clone(&server),
@@ -82,10 +101,16 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     tracing::info!(network = %settings.network, stratum_v1, stratum_v2, shares = journal.stats().totals.shares, "pool started");
 
     let sv1 = tokio::spawn(Arc::clone(&server).serve(sv1, sv1_listener, stop.clone()));
+    let over_tls = tls.map(|(tls, listener)| {
+        tokio::spawn(Arc::clone(&server).serve_over(tls, sv1_over_tls, listener, stop.clone()))
+    });
     let sv2 = tokio::spawn(server.serve(sv2, sv2_listener, stop.clone()));
     let answering = tokio::spawn(api.serve(local::router(view), stop.clone()));
     stop.cancelled().await;
     sv1.await.context("the Stratum V1 server broke")?;
+    if let Some(over_tls) = over_tls {
+        over_tls.await.context("the Stratum V1 server over TLS broke")?;
+    }
     sv2.await.context("the Stratum V2 server broke")?;
     answering.await.context("the local API broke")??;
     making.abort();

@@ -25,6 +25,7 @@ struct Raw {
     node: RawNode,
     #[serde(default)]
     stratum_v1: RawPort,
+    stratum_v1_tls: Option<RawOptionalPort>,
     #[serde(default)]
     stratum_v2: RawPort,
     #[serde(default)]
@@ -51,6 +52,13 @@ struct RawNode {
 #[serde(deny_unknown_fields)]
 struct RawPort {
     listen: Option<SocketAddr>,
+}
+
+/// Off without its section, and with an empty address.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOptionalPort {
+    listen: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +112,8 @@ pub struct Settings {
     pub node_socket: PathBuf,
     /// Where Sv1 miners connect.
     pub stratum_v1: SocketAddr,
+    /// Where Sv1 miners connect over TLS, if they may.
+    pub stratum_v1_tls: Option<SocketAddr>,
     /// Where Sv2 miners connect.
     pub stratum_v2: SocketAddr,
     /// Where a miner starts that says nothing about itself.
@@ -157,6 +167,7 @@ impl Settings {
             stale_after: Duration::from_secs(raw.stale_after_s),
             node_socket: raw.node.ipc_socket,
             stratum_v1: port(raw.stratum_v1, 3333),
+            stratum_v1_tls: optional_port("stratum_v1_tls.listen", raw.stratum_v1_tls, 4333)?,
             stratum_v2: port(raw.stratum_v2, 34254),
             start_difficulty,
             difficulty_limits,
@@ -179,6 +190,23 @@ fn limit(set: Option<usize>, usual: usize) -> usize {
         None => usual,
         Some(0) => usize::MAX,
         Some(limit) => limit,
+    }
+}
+
+fn optional_port(
+    key: &str,
+    raw: Option<RawOptionalPort>,
+    port: u16,
+) -> Result<Option<SocketAddr>, Misconfigured> {
+    match raw.map(|raw| raw.listen) {
+        None => Ok(None),
+        Some(None) => Ok(Some(SocketAddr::from(([0, 0, 0, 0], port)))),
+        Some(Some(listen)) if listen.is_empty() => Ok(None),
+        Some(Some(listen)) => listen.parse().map(Some).map_err(|_| {
+            Misconfigured::new(format!(
+                "{key} = \"{listen}\" is no address; use one such as \"0.0.0.0:{port}\", or \"\" for none"
+            ))
+        }),
     }
 }
 
@@ -251,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_off_unless_it_has_a_section_with_an_address() {
+        let tls = |section: &str| load(&format!("{LEAST}\n{section}")).unwrap().stratum_v1_tls;
+        assert_eq!(tls(""), None);
+        assert_eq!(tls("[stratum_v1_tls]\nlisten = \"\""), None);
+        assert_eq!(tls("[stratum_v1_tls]"), Some("0.0.0.0:4333".parse().unwrap()));
+        let loopback = "[stratum_v1_tls]\nlisten = \"127.0.0.1:4334\"";
+        assert_eq!(tls(loopback), Some("127.0.0.1:4334".parse().unwrap()));
+    }
+
+    #[test]
     fn a_mistake_names_its_key() {
         for (text, key) in [
             (format!("stale_after_s = 0\n{LEAST}"), "stale_after_s"),
@@ -258,6 +296,7 @@ mod tests {
             (format!("mode = \"solo\"\n{LEAST}"), "coinbase_descriptor_file"),
             (LEAST.replace("coinbase_descriptor_file", "# no"), "coinbase_descriptor_file"),
             (format!("{LEAST}\n[difficulty]\nstart = -1.0"), "difficulty.start"),
+            (format!("{LEAST}\n[stratum_v1_tls]\nlisten = \"4333\""), "stratum_v1_tls.listen"),
             (format!("{LEAST}\n[difficulty]\nfree_shares = true"), "free_shares"),
             (format!("{LEAST}\n[difficulty]\nmin = 4.0\nstart = 1.0"), "difficulty.min"),
         ] {

@@ -55,11 +55,12 @@ impl Shares {
     }
 }
 
-/// Runs a session to its end; says why it ended.
+/// Runs a session to its end; says why it ended. The time for its handshake began when it was `opened`.
 pub(super) async fn run<S: ShareSink>(
     server: &Server<S>,
     mut session: impl Session,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    opened_ms: u64,
     stop: &CancellationToken,
 ) -> &'static str {
     let (limits, sink) = (server.limits, &*server.sink);
@@ -71,9 +72,8 @@ pub(super) async fn run<S: ShareSink>(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut stopped = std::pin::pin!(stop.cancelled());
-    let opened_ms = server.now().ms;
-    let mut heard_ms = opened_ms;
     let mut now = server.now();
+    let mut heard_ms = now.ms;
     let reason = loop {
         let may_read = shares.waiting.len() < limits.shares_waiting && pace.allows(now.ms);
         let mut job = None;

@@ -5,17 +5,20 @@ mod admission;
 mod connection;
 mod extranonces;
 mod pace;
+mod transport;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Limits;
 pub use extranonces::Extranonces;
+pub use transport::{Plain, Transport};
 
 use crate::job::JobFeed;
 use crate::session::{Now, Session};
@@ -61,7 +64,18 @@ impl<S: ShareSink> Server<S> {
         listener: TcpListener,
         stop: CancellationToken,
     ) {
-        let protocol = Arc::new(protocol);
+        self.serve_over(Plain, protocol, listener, stop).await;
+    }
+
+    /// [`Self::serve`], with something between the sockets and the protocol.
+    pub async fn serve_over<P: Protocol>(
+        self: Arc<Self>,
+        transport: impl Transport,
+        protocol: P,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) {
+        let port = Arc::new((transport, protocol));
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -70,9 +84,12 @@ impl<S: ShareSink> Server<S> {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (server, protocol) = (Arc::clone(&self), Arc::clone(&protocol));
-                    let stop = stop.clone();
-                    tasks.spawn(async move { server.welcome(&*protocol, stream, peer, &stop).await });
+                    let (server, port, stop) = (Arc::clone(&self), Arc::clone(&port), stop.clone());
+                    tasks.spawn(async move {
+                        let (transport, protocol) = &*port;
+                        let reason = server.welcome(transport, protocol, stream, peer, &stop).await;
+                        tracing::debug!(%peer, reason, "connection closed");
+                    });
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly: give the others time to end.
@@ -85,28 +102,40 @@ impl<S: ShareSink> Server<S> {
         tasks.wait().await;
     }
 
+    /// Serves a connection to its end; says why it ended.
     async fn welcome<P: Protocol>(
         &self,
+        transport: &impl Transport,
         protocol: &P,
         stream: TcpStream,
         peer: SocketAddr,
         stop: &CancellationToken,
-    ) {
+    ) -> &'static str {
         let Some(_seat) = self.admission.seat(peer.ip()) else {
             tracing::warn!(%peer, "connection refused: too many are open");
-            return;
+            return "too many are open";
         };
         if self.jobs.borrow().is_none() {
             // Better no pool than a silent one: the miner's fallback engages.
-            tracing::debug!(%peer, "connection closed: there is no work yet");
-            return;
+            return "there is no work yet";
         }
         // A new block must not wait for an acknowledgement of the line before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
-        let reason = connection::run(self, protocol.open(self.now()), stream, stop).await;
-        tracing::debug!(%peer, reason, "connection closed");
+        let opened_ms = self.now().ms;
+        let stream = tokio::select! {
+            () = stop.cancelled() => return "the pool is stopping",
+            stream = timeout(self.limits.handshake, transport.open(stream)) => match stream {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "no handshake");
+                    return "it did not speak as this port does";
+                }
+                Err(_) => return "its handshake took too long",
+            },
+        };
+        connection::run(self, protocol.open(self.now()), stream, opened_ms, stop).await
     }
 
     fn now(&self) -> Now {
