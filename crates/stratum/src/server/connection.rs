@@ -55,7 +55,7 @@ impl Shares {
     }
 }
 
-/// Runs a session to its end; says why it ended. The time for its handshake began when it was `opened`.
+/// Runs a session to its end; says why it ended. The time for its handshake began at `opened_ms`.
 pub(super) async fn run<S: ShareSink>(
     server: &Server<S>,
     mut session: impl Session,
