@@ -25,7 +25,8 @@ Ctrl-C stops it; the next start goes on with the same chain and balances.
   --timeout SECONDS   stop with status 1 when it takes longer, not counting what is built first
   --fresh             start over, with a new chain and new balances
   --state DIR         where chain, balances and logs are kept
-  --stratum-port N    where miners connect (3333)
+  --stratum-port N    where Stratum V1 miners connect (3333)
+  --stratum-v2-port N where Stratum V2 miners connect (34254)
   --mint-port N       where wallets connect (3338)
 ";
 
@@ -66,6 +67,7 @@ fn check(arguments: &[OsString]) -> Result<Wish> {
             Arg::Long("timeout") => seconds(parser.value().map_err(bad)?)?,
             Arg::Long("state") => state(&parser.value().map_err(bad)?)?,
             Arg::Long("stratum-port") => port("--stratum-port", parser.value().map_err(bad)?)?,
+            Arg::Long("stratum-v2-port") => port("--stratum-v2-port", parser.value().map_err(bad)?)?,
             Arg::Long("mint-port") => port("--mint-port", parser.value().map_err(bad)?)?,
             other => return Err(bad(other.unexpected())),
         }
@@ -137,7 +139,7 @@ mod tests {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         // Several tries, because anybody may take a port that was free a moment ago.
         let accepted = |flag| (0..10).any(|_| checked(&format!("{flag} {}", free())).is_ok());
-        assert!(accepted("--stratum-port") && accepted("--mint-port"));
+        assert!(["--stratum-port", "--stratum-v2-port", "--mint-port"].into_iter().all(accepted));
     }
 
     #[test]

@@ -61,11 +61,13 @@ fn every_field_is_there(summary: &Value, rig: &Rig) {
     assert!(summary["node_version"].as_str().unwrap() >= "31", "{summary:#}");
     let times = steps.map(|step| summary["steps"][step].as_f64().unwrap());
     assert!(times.is_sorted() && times[4] <= summary["elapsed_s"].as_f64().unwrap(), "{summary:#}");
+    let v2 = summary["urls"]["stratum_v2"].as_str().unwrap();
+    assert!(v2.starts_with(&format!("stratum2+tcp://127.0.0.1:{}/9", rig.stratum_v2_port)), "{v2}");
     let urls = json!({
         "dashboard": null,
         "mint": format!("http://127.0.0.1:{}", rig.mint_port),
         "stratum_v1": format!("stratum+tcp://127.0.0.1:{}", rig.stratum_port),
-        "stratum_v2": null,
+        "stratum_v2": v2,
     });
     assert_eq!(summary["urls"], urls);
 }

@@ -102,9 +102,11 @@ fn settings_of_the_pool() {
     let settings = |network: &str, stratum_port: u16| {
         format!(
             "network = '{network}'\ndata_dir = '{}'\ncoinbase_descriptor_file = '{}'\n\
-             [node]\nipc_socket = '/no/node.sock'\n[stratum_v1]\nlisten = '127.0.0.1:{stratum_port}'\n",
+             [node]\nipc_socket = '/no/node.sock'\n[stratum_v1]\nlisten = '127.0.0.1:{stratum_port}'\n\
+             [stratum_v2]\nlisten = '127.0.0.1:{}'\n",
             pool.display(),
             descriptor.display(),
+            rig.stratum_v2_port,
         )
     };
     let file = rig.beside("pool.toml");
@@ -115,7 +117,7 @@ fn settings_of_the_pool() {
     let right = settings("devnet", rig.stratum_port);
 
     rig.run("poolbox-pool", &["--config", "/no/pool.toml"]).refused(&["/no/pool.toml", "--config"]);
-    runs(&right.replace("listen", "lisen")).refused(&["pool.toml, line 7", "lisen", "listen"]);
+    runs(&right.replacen("listen", "lisen", 1)).refused(&["pool.toml, line 7", "lisen", "listen"]);
     runs(&right.replace("devnet", "devnett")).refused(&["pool.toml, line 1", "devnett", "devnet"]);
     runs(&settings("mainnet", rig.stratum_port)).refused(&["coinbase_descriptor_file", "another network"]);
     let taken = listen();

@@ -36,6 +36,9 @@ pub struct Options {
     /// Where Sv1 miners connect.
     #[arg(long, default_value_t = 3333, value_name = "N", value_parser = port())]
     stratum_port: u16,
+    /// Where Sv2 miners connect.
+    #[arg(long, default_value_t = 34254, value_name = "N", value_parser = port())]
+    stratum_v2_port: u16,
     /// Where wallets connect.
     #[arg(long, default_value_t = 3338, value_name = "N", value_parser = port())]
     mint_port: u16,

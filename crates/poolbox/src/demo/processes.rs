@@ -9,7 +9,7 @@ use super::child::{Child, Program};
 use super::devnet::Devnet;
 use super::setup::Ready;
 
-/// The two miners: names as an owner would type them.
+/// The two miners, of Sv1 and Sv2: names as an owner would type them.
 pub const MINERS: [(&str, &str); 2] = [("miner-one", "garage.one"), ("miner-two", "attic.two")];
 /// Together a block every ten seconds at devnet's first difficulty.
 const GENTLE: &str = "240k";
@@ -75,8 +75,8 @@ impl Processes {
         for miner in self.miners.drain(..) {
             miner.stop().await;
         }
-        for (name, user) in MINERS {
-            let url = format!("stratum+tcp://127.0.0.1:{}", self.ready.stratum_port);
+        let urls = [self.ready.stratum_v1(), self.ready.stratum_v2()?];
+        for ((name, user), url) in MINERS.into_iter().zip(urls) {
             let mut arguments: Vec<OsString> =
                 ["--url", &url, "--user", user, "--threads", "1"].map(OsString::from).into();
             if !full_speed {
@@ -117,10 +117,13 @@ impl Processes {
 
     /// Says what runs where.
     pub fn announce(&self) {
-        let Ready { place, stratum_port, mint_port, .. } = &self.ready;
+        let Ready { place, mint_port, .. } = &self.ready;
         eprintln!();
         eprintln!("The box runs on devnet. Ctrl-C stops it; the next start goes on with this chain.");
-        eprintln!("  miners    stratum+tcp://127.0.0.1:{stratum_port}   any user name, as garage.bitaxe");
+        eprintln!("  miners    {}   any user name, as garage.bitaxe", self.ready.stratum_v1());
+        if let Ok(url) = self.ready.stratum_v2() {
+            eprintln!("            {url}");
+        }
         eprintln!(
             "  wallets   http://127.0.0.1:{mint_port}             every unit: http://127.0.0.1:{mint_port}/ehash"
         );

@@ -27,6 +27,7 @@ pub struct Setup {
     bin_dir: PathBuf,
     node: PathBuf,
     stratum_port: u16,
+    stratum_v2_port: u16,
     mint_port: u16,
 }
 
@@ -38,6 +39,8 @@ pub struct Ready {
     pub node: PathBuf,
     /// Where Sv1 miners connect.
     pub stratum_port: u16,
+    /// Where Sv2 miners connect.
+    pub stratum_v2_port: u16,
     /// Where wallets connect.
     pub mint_port: u16,
     bin_dir: PathBuf,
@@ -54,6 +57,21 @@ impl Ready {
     /// The settings file of one of our processes.
     pub fn settings(&self, process: &str) -> PathBuf {
         self.place.of(process).join(format!("{process}.toml"))
+    }
+
+    /// Where Sv1 miners connect.
+    pub fn stratum_v1(&self) -> String {
+        format!("stratum+tcp://127.0.0.1:{}", self.stratum_port)
+    }
+
+    /// Where Sv2 miners connect, with the key that the pool made at its first start.
+    ///
+    /// # Errors
+    /// When the pool has not started yet.
+    pub fn stratum_v2(&self) -> anyhow::Result<String> {
+        let path = self.place.of("pool").join("sv2_authority.pub");
+        let key = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(format!("stratum2+tcp://127.0.0.1:{}/{}", self.stratum_v2_port, key.trim()))
     }
 
     /// The node's data directory.
@@ -84,10 +102,16 @@ impl Setup {
             // Before the ports, which a demo that runs here holds as well.
             drop(lock(place)?);
         }
-        free_port("--stratum-port", options.stratum_port)?;
-        free_port("--mint-port", options.mint_port)?;
-        if options.stratum_port == options.mint_port {
-            return Err(Misconfigured::new("--stratum-port and --mint-port must differ").into());
+        let ports = [
+            ("--stratum-port", options.stratum_port),
+            ("--stratum-v2-port", options.stratum_v2_port),
+            ("--mint-port", options.mint_port),
+        ];
+        for (nth, (flag, port)) in ports.iter().enumerate() {
+            free_port(flag, *port)?;
+            if let Some((other, _)) = ports.iter().take(nth).find(|(_, other)| other == port) {
+                return Err(Misconfigured::new(format!("{other} and {flag} must differ")).into());
+            }
         }
         Ok(Self {
             place: place.clone(),
@@ -95,13 +119,14 @@ impl Setup {
             bin_dir,
             node,
             stratum_port: options.stratum_port,
+            stratum_v2_port: options.stratum_v2_port,
             mint_port: options.mint_port,
         })
     }
 
     /// Makes the state directory and writes every settings file.
     pub fn prepare(self) -> anyhow::Result<Ready> {
-        let Self { place, fresh, bin_dir, node, stratum_port, mint_port } = self;
+        let Self { place, fresh, bin_dir, node, stratum_port, stratum_v2_port, mint_port } = self;
         claim_data_dir(place.root(), Network::Devnet)?;
         let lock = lock(&place)?;
         if fresh {
@@ -116,7 +141,7 @@ impl Setup {
             std::fs::create_dir_all(place.of(name))
                 .with_context(|| format!("make {}", place.of(name).display()))?;
         }
-        let ready = Ready { place, node, stratum_port, mint_port, bin_dir, _lock: lock };
+        let ready = Ready { place, node, stratum_port, stratum_v2_port, mint_port, bin_dir, _lock: lock };
         ready.write_settings()?;
         Ok(ready)
     }
@@ -156,10 +181,9 @@ impl Ready {
         );
         let socket = self.node_dir().join("signet/node.sock");
         pool.insert("node".into(), table([("ipc_socket", text(socket))]));
-        pool.insert(
-            "stratum_v1".into(),
-            table([("listen", format!("127.0.0.1:{}", self.stratum_port).into())]),
-        );
+        for (protocol, port) in [("stratum_v1", self.stratum_port), ("stratum_v2", self.stratum_v2_port)] {
+            pool.insert(protocol.into(), table([("listen", format!("127.0.0.1:{port}").into())]));
+        }
         write(&self.settings("pool"), &pool)?;
 
         let mut mint = toml::toml! {

@@ -105,8 +105,8 @@ pub async fn collect(processes: &Processes, line: &Line) -> Summary {
         urls: Urls {
             dashboard: None,
             mint: format!("http://127.0.0.1:{}", processes.ready.mint_port),
-            stratum_v1: format!("stratum+tcp://127.0.0.1:{}", processes.ready.stratum_port),
-            stratum_v2: None,
+            stratum_v1: processes.ready.stratum_v1(),
+            stratum_v2: processes.ready.stratum_v2().ok(),
         },
     }
 }

@@ -31,6 +31,7 @@ pub struct Rig {
     dir: TempDir,
     pub node: PathBuf,
     pub stratum_port: u16,
+    pub stratum_v2_port: u16,
     pub mint_port: u16,
     /// Programs started so far: each has its own files for what it says.
     started: Cell<u32>,
@@ -40,9 +41,10 @@ impl Rig {
     pub fn new() -> Self {
         // Not $TMPDIR: the path of a unix socket may have 107 bytes.
         let dir = tempfile::Builder::new().prefix("pbe").tempdir_in("/tmp").unwrap();
-        let (one, other) = (listen(), listen());
-        let (stratum_port, mint_port) = (port(&one), port(&other));
-        Self { dir, node: from_environment("BITCOIN_NODE"), stratum_port, mint_port, started: Cell::new(0) }
+        let ports = [listen(), listen(), listen()];
+        let [stratum_port, stratum_v2_port, mint_port] = [0, 1, 2].map(|nth| port(&ports[nth]));
+        let (node, started) = (from_environment("BITCOIN_NODE"), Cell::new(0));
+        Self { dir, node, stratum_port, stratum_v2_port, mint_port, started }
     }
 
     /// The box's state directory. It does not exist before the first start.
@@ -60,6 +62,7 @@ impl Rig {
         let mut command = program("poolbox");
         command.arg("--state").arg(self.state()).arg("demo").arg("--node").arg(&self.node);
         command.args(["--stratum-port", &self.stratum_port.to_string()]);
+        command.args(["--stratum-v2-port", &self.stratum_v2_port.to_string()]);
         command.args(["--mint-port", &self.mint_port.to_string()]).args(flags);
         self.start(command, "")
     }
@@ -113,10 +116,13 @@ impl Rig {
     }
 
     /// Every process of this box with its command line: all but the miners name the state
-    /// directory, and those name the port.
+    /// directory, and those name a port.
     pub fn processes(&self) -> Vec<(Pid, Vec<String>)> {
-        let (state, port) = (self.state(), format!("127.0.0.1:{}", self.stratum_port));
-        let ours = |part: &String| part.contains(state.to_str().unwrap()) || part.contains(&port);
+        let state = self.state();
+        let ports = [self.stratum_port, self.stratum_v2_port].map(|port| format!("127.0.0.1:{port}"));
+        let ours = |part: &String| {
+            part.contains(state.to_str().unwrap()) || ports.iter().any(|port| part.contains(port))
+        };
         let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let path = entry.ok()?.path();
             let pid = Pid::from_raw(path.file_name()?.to_str()?.parse().ok()?)?;
