@@ -4,6 +4,8 @@
 mod cases;
 mod report;
 mod runs;
+mod servers;
+mod spread;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,7 +17,8 @@ use serde_json::json;
 
 use self::cases::{CASES, Case};
 use self::report::{Row, machine, print_table};
-use self::runs::{Bench, Cores, Pace, Programs};
+use self::runs::{Bench, Pace};
+use self::servers::{Cores, Programs, Stage};
 use crate::failure::{bad_flag, run as run_command, usage};
 use crate::rig::{Chain, Network, Rig};
 use crate::terminal::{as_stderr, say, spoken};
@@ -57,7 +60,7 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
     let rig = Rig::new()?;
     let cores = Cores::of_this_machine();
     let chain = Chain::start(&rig, "node", &programs.node, Network::Regtest, cores.load)?;
-    let mut bench = Bench::new(&rig, &chain, &programs, cores, pace);
+    let mut bench = Bench::new(Stage { rig: &rig, chain: &chain, programs: &programs, cores }, pace);
     bench.run(&chosen);
     let rows: Vec<Row> = chosen.iter().map(|case| bench.row(case)).collect();
     print_table(&rows);

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cases::Case;
-use super::runs::Cores;
+use super::servers::Cores;
 
 /// A figure, or why there is none.
 pub type Figure = Result<f64, String>;

@@ -1,7 +1,6 @@
 //! The runs: a server started on its core, the load on another, and the figures of the cases.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -9,11 +8,10 @@ use serde_json::{Map, Value};
 
 use super::cases::{Case, Run};
 use super::report::{Figure, Row};
-use crate::rig::{
-    AUTHORITY, Chain, Load, LoadReport, NewBlock, OurPool, OurSettings, Process, ReferencePool, Rig,
-    Translator, Usage,
-};
-use crate::terminal::{self, say};
+use super::servers::{Server, Side, Stage, same_server, start};
+use super::spread::{Spread, median, spreads};
+use crate::rig::{Load, LoadReport, Process, Usage};
+use crate::terminal::say;
 
 /// Miners at full speed, and the shares that each has under way.
 const FULL_SPEED: (u32, u32) = (50, 64);
@@ -21,9 +19,6 @@ const FULL_SPEED: (u32, u32) = (50, 64);
 const STEADY: u32 = 1_000;
 /// Blocks come no faster than that.
 const BETWEEN_BLOCKS: Duration = Duration::from_millis(1_500);
-/// A template is handed out, and its job has arrived, within this time of a new tip; else it is no new
-/// block's.
-const OF_THE_SAME_BLOCK_US: u64 = 5_000_000;
 /// The server's memory is given back within this time, or not at all.
 const SETTLING: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,62 +52,9 @@ impl Pace {
         Self { quick: true, throughput_s: 2, latency_s: 3, idle_s: 4, blocks_s: 6, fewer: 10 };
 }
 
-/// Who runs where.
-#[derive(Clone, Copy, Debug)]
-pub struct Cores {
-    /// How many there are.
-    pub count: usize,
-    /// The server's.
-    pub server: Option<usize>,
-    /// Everything else's.
-    pub load: Option<usize>,
-}
-
-impl Cores {
-    /// Two of this machine's, if it has two.
-    pub fn of_this_machine() -> Self {
-        let count = terminal::cores();
-        let core = |core| (count > 1).then_some(core);
-        Self { count, server: core(0), load: core(1) }
-    }
-}
-
-/// Every program that takes part; a peer may be missing, with the reason.
-pub struct Programs {
-    /// poolbox-pool.
-    pub pool: PathBuf,
-    /// poolbox-miner, the load generator.
-    pub miner: PathBuf,
-    /// pool_sv2.
-    pub reference_pool: Result<PathBuf, String>,
-    /// translator_sv2.
-    pub translator: Result<PathBuf, String>,
-    /// bitcoin-node.
-    pub node: PathBuf,
-}
-
-/// Whose server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    Ours,
-    Peer,
-}
-
-impl Side {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Ours => "ours",
-            Self::Peer => "peer",
-        }
-    }
-}
-
 /// The bench, and what it found so far.
 pub struct Bench<'a> {
-    rig: &'a Rig,
-    chain: &'a Chain,
-    programs: &'a Programs,
-    cores: Cores,
+    stage: Stage<'a>,
     pace: Pace,
     found: BTreeMap<(Side, Run), Result<Found, String>>,
 }
@@ -125,38 +67,38 @@ struct Found {
     report: Value,
 }
 
-/// A server under load: one program or several.
-struct Server {
-    processes: Vec<Process>,
-    url: String,
-    authority: Option<String>,
-}
-
 impl<'a> Bench<'a> {
     /// Nothing measured yet.
-    pub fn new(rig: &'a Rig, chain: &'a Chain, programs: &'a Programs, cores: Cores, pace: Pace) -> Self {
-        Self { rig, chain, programs, cores, pace, found: BTreeMap::new() }
+    pub fn new(stage: Stage<'a>, pace: Pace) -> Self {
+        Self { stage, pace, found: BTreeMap::new() }
     }
 
-    /// Runs what the cases need. What fails is told in its rows and does not stop the rest.
+    /// Runs what the cases need. What fails twice is told in its rows and does not stop the rest.
     pub fn run(&mut self, cases: &[&Case]) {
         for side in [Side::Ours, Side::Peer] {
             let mut server: Option<(Run, Server)> = None;
             for run in Run::ALL.into_iter().filter(|run| cases.iter().any(|case| case.run == *run)) {
                 say(&format!("{}: {run:?}", side.name()));
                 let kept = server.take().filter(|(before, _)| same_server(side, *before, run));
-                let started = kept.map_or_else(|| self.start(side, run), |(_, server)| Ok(server));
-                let found = started.and_then(|mut started| {
-                    let found = self.measure(side, run, &mut started);
-                    server = found.is_ok().then_some((run, started));
+                let mut tried = self.attempt(side, run, kept.map(|(_, server)| server));
+                if let Err(error) = &tried {
+                    say(&format!("{}: {run:?} is tried once more: {error:#}", side.name()));
+                    tried = self.attempt(side, run, None);
+                }
+                let found = tried.map(|(found, used)| {
+                    server = Some((run, used));
                     found
                 });
-                if let Err(error) = &found {
-                    say(&format!("{}: {run:?}: {error:#}", side.name()));
-                }
                 self.found.insert((side, run), found.map_err(|error| format!("{error:#}")));
             }
         }
+    }
+
+    /// One run, on this server or on a new one, which is given back.
+    fn attempt(&self, side: Side, run: Run, server: Option<Server>) -> Result<(Found, Server)> {
+        let mut server = server.map_or_else(|| start(&self.stage, side, run), Ok)?;
+        let found = self.measure(side, run, &mut server).with_context(|| server.last_words())?;
+        Ok((found, server))
     }
 
     /// A case with what was found.
@@ -184,46 +126,6 @@ impl<'a> Bench<'a> {
             }
         }
         Value::Object(reports)
-    }
-
-    fn start(&self, side: Side, run: Run) -> Result<Server> {
-        let name = format!("{}-{run:?}", side.name()).to_lowercase();
-        match side {
-            Side::Ours => self.start_ours(run, &name),
-            Side::Peer => self.start_peer(run, &name),
-        }
-    }
-
-    fn start_ours(&self, run: Run, name: &str) -> Result<Server> {
-        let program = &self.programs.pool;
-        let settings = OurSettings { program, name, free_shares: true, core: self.cores.server };
-        let pool = OurPool::start(self.rig, self.chain, settings)?;
-        Ok(if run == Run::Sv1 {
-            let url = format!("stratum+tcp://127.0.0.1:{}", pool.stratum_v1);
-            Server { processes: vec![pool.process], url, authority: None }
-        } else {
-            let url = format!("stratum2+tcp://127.0.0.1:{}", pool.stratum_v2);
-            Server { processes: vec![pool.process], url, authority: Some(pool.authority) }
-        })
-    }
-
-    fn start_peer(&self, run: Run, name: &str) -> Result<Server> {
-        let installed = |program: &'a Result<PathBuf, String>| -> Result<&'a Path> {
-            program.as_deref().map_err(|why| anyhow::anyhow!("{why}"))
-        };
-        let batch = if run == Run::Batched { 10 } else { 1 };
-        let program = installed(&self.programs.reference_pool)?;
-        let core = self.cores.server;
-        let pool = ReferencePool::start(self.rig, self.chain, program, name, batch, core)?;
-        if run != Run::Sv1 {
-            let url = format!("stratum2+tcp://127.0.0.1:{}", pool.port);
-            return Ok(Server { processes: vec![pool.process], url, authority: Some(AUTHORITY.into()) });
-        }
-        let program = installed(&self.programs.translator)?;
-        // Nobody's hash rate: the pool then asks for next to no work for a share.
-        let translator = Translator::start(self.rig, program, (pool.port, AUTHORITY), 1e-6, core)?;
-        let url = format!("stratum+tcp://127.0.0.1:{}", translator.port);
-        Ok(Server { processes: vec![pool.process, translator.process], url, authority: None })
     }
 
     fn measure(&self, side: Side, run: Run, server: &mut Server) -> Result<Found> {
@@ -341,7 +243,7 @@ impl<'a> Bench<'a> {
     /// Memory before, with everybody connected, and after.
     fn idle(&self, load: &Load<'_>, server: &mut Server) -> Result<Found> {
         let before = server.usage()?;
-        let mut generator = load.start(self.rig, &self.programs.miner, self.cores.load)?;
+        let mut generator = self.generate(load)?;
         load.wait_until_connected(&mut generator, PATIENCE)?;
         let mut peak = before;
         while generator.ended()?.is_none() {
@@ -360,7 +262,7 @@ impl<'a> Bench<'a> {
 
     /// Mines blocks while the load watches, and gives the server's largest usage as well.
     fn blocks(&self, load: &Load<'_>, server: &mut Server, name: &'static str) -> Result<(Found, Usage)> {
-        let mut generator = load.start(self.rig, &self.programs.miner, self.cores.load)?;
+        let mut generator = self.generate(load)?;
         load.wait_until_connected(&mut generator, PATIENCE)?;
         let (mut peak, mut mined) = (server.usage()?, Instant::now());
         while generator.ended()?.is_none() {
@@ -368,12 +270,12 @@ impl<'a> Bench<'a> {
             peak = peak.larger(server.usage()?);
             if mined.elapsed() >= BETWEEN_BLOCKS {
                 mined = Instant::now();
-                self.chain.mine(1)?;
+                self.stage.chain.mine(1)?;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         let report = LoadReport::of(generator)?;
-        let spreads = spreads(&self.chain.new_blocks()?, &report.jobs(), u64::from(load.connections));
+        let spreads = spreads(&self.stage.chain.new_blocks()?, &report.jobs(), u64::from(load.connections));
         let mut found = Found::of(report)?;
         let ms = |of: fn(&Spread) -> u64| median(spreads.iter().map(|s| of(s) as f64 / 1e3).collect());
         let last = ms(|spread| spread.last_us).context("no new block reached every connection")?;
@@ -388,8 +290,12 @@ impl<'a> Bench<'a> {
         Ok((found, peak))
     }
 
+    fn generate(&self, load: &Load<'_>) -> Result<Process> {
+        load.start(self.stage.rig, &self.stage.programs.miner, self.stage.cores.load)
+    }
+
     fn load(&self, load: &Load<'_>, server: &mut Server) -> Result<LoadReport> {
-        let mut generator = load.start(self.rig, &self.programs.miner, self.cores.load)?;
+        let mut generator = self.generate(load)?;
         while generator.ended()?.is_none() {
             server.must_run()?;
             std::thread::sleep(Duration::from_millis(50));
@@ -419,13 +325,6 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Memory is measured on fresh servers, and settings differ for some runs.
-fn same_server(side: Side, before: Run, next: Run) -> bool {
-    let fresh = matches!(next, Run::Idle | Run::Blocks5000 | Run::Sv1);
-    let other_settings = side == Side::Peer && (next == Run::Batched || before == Run::Batched);
-    !(fresh || other_settings || before == Run::Sv1)
-}
-
 impl Found {
     fn of(report: LoadReport) -> Result<Self> {
         let (refused, submitted) = (report.refused(), report.figure("submitted")?);
@@ -441,85 +340,6 @@ impl Found {
     }
 }
 
-impl Server {
-    fn must_run(&mut self) -> Result<()> {
-        self.processes.iter_mut().try_for_each(Process::must_run)
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        let mut all = Usage { cpu: Duration::ZERO, resident_kb: 0 };
-        for process in &self.processes {
-            let used = process.usage()?;
-            all = Usage { cpu: all.cpu + used.cpu, resident_kb: all.resident_kb + used.resident_kb };
-        }
-        Ok(all)
-    }
-}
-
 fn kept_kb(before: Usage, after: Usage) -> f64 {
     after.resident_kb.saturating_sub(before.resident_kb) as f64
-}
-
-/// How a new block spread: microseconds from the template to the first and last connection, and from the
-/// node's new tip to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Spread {
-    first_us: u64,
-    last_us: u64,
-    from_tip_us: u64,
-}
-
-/// Matches jobs with the blocks that caused them. A job that did not reach everybody counts not at all.
-fn spreads(blocks: &[NewBlock], jobs: &[(u64, u64, u64)], connections: u64) -> Vec<Spread> {
-    let spread = |&(reached, first, last): &(u64, u64, u64)| {
-        let block = blocks.iter().rev().find(|block| block.tip_us <= first)?;
-        let whole = reached >= connections && last.saturating_sub(block.tip_us) < OF_THE_SAME_BLOCK_US;
-        // A part of the template may be handed out after the first job went out: both count from there.
-        whole.then(|| Spread {
-            first_us: first.saturating_sub(block.template_us),
-            last_us: last.saturating_sub(block.template_us),
-            from_tip_us: last - block.tip_us,
-        })
-    };
-    jobs.iter().filter_map(spread).collect()
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_belongs_to_the_block_before_it() {
-        let block = |tip_us, template_us| NewBlock { tip_us, template_us };
-        let blocks = [block(1_000, 9_000), block(2_000_000, 2_008_000)];
-        let jobs = [(3, 10_000, 12_000), (2, 2_009_000, 2_010_000), (3, 2_009_000, 2_011_000), (3, 500, 900)];
-        assert_eq!(
-            spreads(&blocks, &jobs, 3),
-            [
-                Spread { first_us: 1_000, last_us: 3_000, from_tip_us: 11_000 },
-                Spread { first_us: 1_000, last_us: 3_000, from_tip_us: 11_000 },
-            ]
-        );
-        // A refresh long after the block is none of it.
-        assert_eq!(spreads(&blocks, &[(3, 9_000_000, 9_000_100)], 3), []);
-    }
-
-    #[test]
-    fn memory_is_measured_on_fresh_servers() {
-        assert!(same_server(Side::Peer, Run::Extended, Run::Standard));
-        assert!(!same_server(Side::Ours, Run::Latency, Run::Idle));
-        assert!(!same_server(Side::Peer, Run::Blocks5000, Run::Batched));
-        assert!(same_server(Side::Ours, Run::Blocks5000, Run::Batched));
-    }
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![]), None);
-    }
 }
