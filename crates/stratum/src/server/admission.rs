@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::sink::Protocol;
+
 /// What clients may take of the server, all ports together.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -49,6 +51,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    sv2: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -57,6 +60,7 @@ struct Open {
 pub(super) struct Seat<'a> {
     admission: &'a Admission,
     address: IpAddr,
+    protocol: Protocol,
 }
 
 impl Admission {
@@ -69,16 +73,26 @@ impl Admission {
         self.lock().all
     }
 
+    /// Those of them that speak this.
+    pub fn speaking(&self, protocol: Protocol) -> usize {
+        let open = self.lock();
+        match protocol {
+            Protocol::Sv1 => open.all - open.sv2,
+            Protocol::Sv2 => open.sv2,
+        }
+    }
+
     /// A place for one more connection from `address`; none when it or the house is full.
-    pub fn seat(&self, address: IpAddr) -> Option<Seat<'_>> {
+    pub fn seat(&self, address: IpAddr, protocol: Protocol) -> Option<Seat<'_>> {
         let mut open = self.lock();
         let here = open.by_address.get(&address).copied().unwrap_or_default();
         if open.all >= self.limits.connections || here >= self.limits.connections_per_address {
             return None;
         }
         open.all += 1;
+        open.sv2 += usize::from(protocol == Protocol::Sv2);
         open.by_address.insert(address, here + 1);
-        Some(Seat { admission: self, address })
+        Some(Seat { admission: self, address, protocol })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -90,6 +104,7 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut open = self.admission.lock();
         open.all -= 1;
+        open.sv2 -= usize::from(self.protocol == Protocol::Sv2);
         if let Some(here) = open.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {
@@ -108,13 +123,14 @@ mod tests {
         let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
         let admission = Admission::new(limits);
         let [a, b, c] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
-        let first = admission.seat(a);
-        let _second = admission.seat(a).unwrap();
-        assert!(first.is_some() && admission.seat(a).is_none(), "its share is taken");
-        let _third = admission.seat(b).unwrap();
-        assert!(admission.seat(c).is_none(), "the house is full");
+        let first = admission.seat(a, Protocol::Sv1);
+        let _second = admission.seat(a, Protocol::Sv2).unwrap();
+        assert!(first.is_some() && admission.seat(a, Protocol::Sv1).is_none(), "its share is taken");
+        let _third = admission.seat(b, Protocol::Sv1).unwrap();
+        assert!(admission.seat(c, Protocol::Sv1).is_none(), "the house is full");
+        assert_eq!([Protocol::Sv1, Protocol::Sv2].map(|spoken| admission.speaking(spoken)), [2, 1]);
         drop(first);
         assert_eq!(admission.open(), 2);
-        assert!(admission.seat(c).is_some());
+        assert!(admission.seat(c, Protocol::Sv1).is_some());
     }
 }

@@ -22,11 +22,13 @@ pub use transport::{Plain, Transport};
 
 use crate::job::JobFeed;
 use crate::session::{Now, Session};
-use crate::sink::ShareSink;
+use crate::sink::{Protocol as Spoken, ShareSink};
 use admission::Admission;
 
 /// Makes the sessions of one port.
 pub trait Protocol: Send + Sync + 'static {
+    /// What it speaks.
+    const SPEAKS: Spoken;
     /// What serves one connection.
     type Session: Session;
 
@@ -54,6 +56,11 @@ impl<S: ShareSink> Server<S> {
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.admission.open()
+    }
+
+    /// Those of them on ports that speak this.
+    pub fn speaking(&self, protocol: Spoken) -> usize {
+        self.admission.speaking(protocol)
     }
 
     /// Accepts miners on one port until `stop`, then ends their connections and waits for their last
@@ -111,7 +118,7 @@ impl<S: ShareSink> Server<S> {
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> &'static str {
-        let Some(_seat) = self.admission.seat(peer.ip()) else {
+        let Some(_seat) = self.admission.seat(peer.ip(), P::SPEAKS) else {
             tracing::warn!(%peer, "connection refused: too many are open");
             return "too many are open";
         };

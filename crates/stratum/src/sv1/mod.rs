@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::server::{Extranonces, Protocol};
 use crate::session::{Now, SessionSettings};
+use crate::sink::Protocol as Spoken;
 
 pub use session::Session;
 
@@ -25,6 +26,7 @@ impl Sv1 {
 }
 
 impl Protocol for Sv1 {
+    const SPEAKS: Spoken = Spoken::Sv1;
     type Session = Session;
 
     fn open(&self, now: Now) -> Session {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::server::{Extranonces, Protocol};
 use crate::session::{Now, SessionSettings};
+use crate::sink::Protocol as Spoken;
 
 pub use authority::{AuthorityKey, NotASecretKey};
 pub use session::Session;
@@ -34,6 +35,7 @@ impl Sv2 {
 }
 
 impl Protocol for Sv2 {
+    const SPEAKS: Spoken = Spoken::Sv2;
     type Session = Session;
 
     fn open(&self, now: Now) -> Session {
