@@ -1,23 +1,27 @@
-//! Where accepted shares go: block solutions to the node at once, every share to the journal, and
-//! the counters that the status page shows.
+//! Where accepted shares go: block solutions to the node at once, every share to the journal, and what
+//! the operator is told to the counters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use poolbox_accounting::{Difficulty, Identity, Work};
-use poolbox_api::pool::{Block, Protocol, Worker};
+use poolbox_accounting::{Difficulty, Identity, Network};
+use poolbox_api::pool::Block;
 use poolbox_journal::{Journal, NewShare};
 use poolbox_stratum::{
-    AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, RejectedShare, ShareSink,
-    SinkError, WorkerChange, WorkerSeen,
+    AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, ShareSink, SinkError, WorkerChange,
+    WorkerSeen,
 };
 use poolbox_work_source::{Solution, SubmitOutcome, WorkSource};
+use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Halt;
+use crate::lag::Lag;
+use crate::latency::Latency;
+use crate::notebook::{Notebook, WRITE_EVERY};
+use crate::workers::{Listing, Moment, Runs, Workers};
 
-/// Workers that are counted; past that, those not connected are forgotten first.
-const MAX_WORKERS: usize = 10_000;
 /// Blocks that are listed.
 const MAX_BLOCKS: usize = 100;
 
@@ -27,58 +31,91 @@ pub struct Books {
     journal: Journal,
     source: Arc<WorkSource>,
     halt: Arc<Halt>,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    workers: BTreeMap<Arc<Identity>, Count>,
-    blocks: VecDeque<Block>,
-}
-
-#[derive(Debug, Default)]
-struct Count {
-    connections: u32,
-    protocol: Option<Protocol>,
-    user_agent: String,
-    difficulty_log2: i8,
-    measured: Option<Difficulty>,
-    accepted: u64,
-    rejected: BTreeMap<&'static str, u64>,
-    work: Work,
-    last_share_at: Option<u64>,
+    started: Instant,
+    notebook: Notebook,
+    workers: Mutex<Workers>,
+    blocks: Mutex<VecDeque<Block>>,
+    /// How far disk and queue are behind.
+    pub lag: Lag,
+    /// How fast jobs reach the miners.
+    pub latency: Latency,
 }
 
 impl Books {
-    /// Books that write to `journal` and hand blocks to `source`.
-    pub fn new(journal: Journal, source: Arc<WorkSource>, halt: Arc<Halt>) -> Self {
-        Self { journal, source, halt, counts: Mutex::default() }
+    /// Books that write to `journal` and hand blocks to `source`, with what is remembered of the workers
+    /// in `data_dir`.
+    pub fn open(
+        data_dir: &Path,
+        network: Network,
+        journal: Journal,
+        source: Arc<WorkSource>,
+        halt: Arc<Halt>,
+    ) -> Self {
+        let notebook = Notebook::of(data_dir);
+        let workers = Workers::from_remembered(notebook.read(), network);
+        Self {
+            journal,
+            source,
+            halt,
+            started: Instant::now(),
+            notebook,
+            workers: Mutex::new(workers),
+            blocks: Mutex::default(),
+            lag: Lag::default(),
+            latency: Latency::new(),
+        }
     }
 
-    /// Every worker, ordered by owner and name.
-    pub fn workers(&self) -> Vec<Worker> {
-        let worker = |(identity, count): (&Arc<Identity>, &Count)| Worker {
-            owner: identity.owner.to_string(),
-            name: identity.worker.clone(),
-            protocol: count.protocol.unwrap_or(Protocol::Sv1),
-            user_agent: count.user_agent.clone(),
-            connected: count.connections > 0,
-            difficulty_log2: count.difficulty_log2,
-            accepted: count.accepted,
-            rejected: count.rejected.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect(),
-            work_ehash: count.work,
-            last_share_at: count.last_share_at,
-        };
-        self.counts().workers.iter().map(worker).collect()
+    /// What is known of the workers.
+    pub fn listing(&self) -> Listing {
+        let now = self.now();
+        self.workers().listing(now)
     }
 
     /// Blocks found, newest first.
     pub fn blocks(&self) -> Vec<Block> {
-        self.counts().blocks.iter().cloned().collect()
+        self.found().iter().cloned().collect()
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For how long the oldest share waits that is not in the quote queue, in milliseconds.
+    pub fn oldest_unqueued_ms(&self) -> Option<u64> {
+        self.lag.oldest_unqueued_ms(self.journal.stats().totals.queued_through, self.now().ms)
+    }
+
+    /// Writes down what is to be remembered, now and then until `stop`.
+    pub async fn keep_notes(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(WRITE_EVERY)).await.is_some() {
+            self.write_notes().await;
+            self.lag.queued(self.journal.stats().totals.queued_through);
+        }
+    }
+
+    /// Writes down what is to be remembered, if there is news.
+    pub async fn write_notes(&self) {
+        let remembered = {
+            let mut workers = self.workers();
+            workers.news_to_remember().then(|| workers.remembered())
+        };
+        let Some(remembered) = remembered else { return };
+        let notebook = self.notebook.clone();
+        let written = tokio::task::spawn_blocking(move || notebook.write(&remembered)).await;
+        if let Ok(Err(error)) = written {
+            self.workers().not_remembered();
+            tracing::warn!(%error, "what is known of the workers cannot be written down; a restart would forget it");
+        }
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(&self) -> MutexGuard<'_, VecDeque<Block>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { ms, unix: unix_ms() / 1000 }
     }
 
     /// Sends a solved block to the node and reports what became of it.
@@ -86,10 +123,17 @@ impl Books {
         let (hash, height) = (share.hash, found.job.template.height);
         let finder = format!("{}.{}", share.identity.owner, share.identity.worker);
         tracing::info!(height, %hash, finder, "block found");
-        let block =
-            Block { height, hash: hash.to_string(), finder, found_at: unix_ms() / 1000, confirmed: false };
+        let block = Block {
+            height,
+            hash: hash.to_string(),
+            finder: Some(finder),
+            found_at: unix_ms() / 1000,
+            confirmed: false,
+            lost: None,
+            trouble: None,
+        };
         {
-            let blocks = &mut self.counts().blocks;
+            let mut blocks = self.found();
             blocks.push_front(block);
             blocks.truncate(MAX_BLOCKS);
         }
@@ -105,8 +149,7 @@ impl Books {
             match books.source.submit(solution).await {
                 Ok(SubmitOutcome::Accepted(_)) => {
                     tracing::info!(height, %hash, "block is the tip of the chain");
-                    if let Some(block) =
-                        books.counts().blocks.iter_mut().find(|block| block.hash == hash.to_string())
+                    if let Some(block) = books.found().iter_mut().find(|block| block.hash == hash.to_string())
                     {
                         block.confirmed = true;
                     }
@@ -119,27 +162,8 @@ impl Books {
         });
     }
 
-    fn kept(&self, shares: &[NewShare]) {
-        let mut counts = self.counts();
-        for share in shares {
-            let count = counts.workers.entry(Arc::clone(&share.identity)).or_default();
-            count.accepted += 1;
-            count.work = [count.work, share.work].into_iter().sum();
-            count.last_share_at = Some(share.at_ms / 1000);
-        }
-    }
-
-    fn rejected(&self, share: RejectedShare) {
-        let reason = share.reason.name();
-        let Some(identity) = share.identity else {
-            return tracing::debug!(reason, "share of an unknown worker rejected");
-        };
-        tracing::debug!(owner = %identity.owner, worker = identity.worker, reason, "share rejected");
-        *self.counts().workers.entry(identity).or_default().rejected.entry(reason).or_default() += 1;
-    }
-
-    fn seen(&self, seen: WorkerSeen) {
-        let WorkerSeen { identity, protocol, user_agent, difficulty, measured, change } = seen;
+    fn seen(&self, seen: &WorkerSeen) {
+        let WorkerSeen { identity, protocol, user_agent, difficulty, change, .. } = seen;
         let (owner, worker) = (&identity.owner, &identity.worker);
         match change {
             WorkerChange::Joined => {
@@ -148,31 +172,14 @@ impl Books {
             WorkerChange::Retargeted => tracing::debug!(%owner, worker, %difficulty, "difficulty changed"),
             WorkerChange::Left => tracing::info!(%owner, worker, "worker left"),
         }
-        let mut counts = self.counts();
-        if counts.workers.len() >= MAX_WORKERS && !counts.workers.contains_key(&identity) {
-            counts.workers.retain(|_, count| count.connections > 0);
-        }
-        let count = counts.workers.entry(identity).or_default();
-        count.protocol = Some(match protocol {
-            poolbox_stratum::Protocol::Sv1 => Protocol::Sv1,
-            poolbox_stratum::Protocol::Sv2 => Protocol::Sv2,
-        });
-        count.user_agent = user_agent.as_ref().to_owned();
-        count.difficulty_log2 = difficulty.log2();
-        count.measured = measured.or(count.measured);
-        match change {
-            WorkerChange::Joined => count.connections += 1,
-            WorkerChange::Left => count.connections = count.connections.saturating_sub(1),
-            WorkerChange::Retargeted => {}
-        }
+        let now = self.now();
+        self.workers().seen(seen, now);
     }
 }
 
 impl Memory for Books {
     fn difficulty(&self, identity: &Identity, user_agent: &str) -> Option<Difficulty> {
-        let counts = self.counts();
-        let count = counts.workers.get(identity)?;
-        count.measured.filter(|_| count.user_agent == user_agent)
+        self.workers().fit(identity, user_agent)
     }
 }
 
@@ -183,6 +190,7 @@ pub struct Sink(pub Arc<Books>);
 impl ShareSink for Sink {
     fn keep(&self, shares: Vec<AcceptedShare>) -> Keeping {
         let books = Arc::clone(&self.0);
+        let runs = Runs::of(&shares);
         let at_ms = unix_ms();
         let shares = shares.into_iter().map(|mut share| {
             let block = share.block.take();
@@ -195,24 +203,38 @@ impl ShareSink for Sink {
         });
         let shares: Vec<NewShare> = shares.collect();
         Box::pin(async move {
-            let journalled = books.journal.append(shares.clone()).await;
-            journalled.map_err(|error| {
+            let waiting = books.lag.waiting(shares.len() as u64);
+            let last = books.journal.append(shares).await.map_err(|error| {
                 tracing::error!(%error, "shares could not be journalled");
                 SinkError(error.to_string())
             })?;
-            books.kept(&shares);
+            drop(waiting);
+            let now = books.now();
+            books.lag.journalled(last, now.ms);
+            books.workers().accepted(&runs, now);
             Ok(())
         })
     }
 
     fn note(&self, news: News) {
         match news {
-            News::Rejected(share) => self.0.rejected(share),
-            News::Worker(seen) => self.0.seen(seen),
+            News::Rejected(share) => {
+                let reason = share.reason.name();
+                match &share.identity {
+                    Some(identity) => {
+                        tracing::debug!(owner = %identity.owner, worker = identity.worker, reason, "share rejected");
+                    }
+                    None => tracing::debug!(reason, "share of an unknown worker rejected"),
+                }
+                self.0.workers().rejected(&share);
+            }
+            News::Worker(seen) => self.0.seen(&seen),
         }
     }
 
-    fn job_written(&self, _: &Job) {}
+    fn job_written(&self, job: &Job) {
+        self.0.latency.written(job);
+    }
 
     fn halt(&self, reason: &CoinbaseError) {
         self.0.halt.tell(reason);

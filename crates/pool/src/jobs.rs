@@ -98,7 +98,8 @@ impl JobMaker {
         }
     }
 
-    fn publish(&mut self, template: Arc<Template>) {
+    /// Makes the job of a template, for every miner.
+    pub fn publish(&mut self, template: Arc<Template>) {
         let job = Job::new(self.next, template);
         self.next = self.next.next();
         // In mode pool all coinbases are one: whatever is wrong with it is found before anybody is told.
@@ -119,5 +120,43 @@ impl JobMaker {
     /// Closes every miner and never makes a job again.
     fn stop(&self) {
         self.feed.send_replace(None);
+    }
+}
+
+#[cfg(test)]
+pub mod fixture {
+    //! A template like the ones a node gives, for the tests of this crate.
+
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, TxMerkleNode, TxOut};
+    use poolbox_accounting::Sats;
+    use poolbox_work_source::{CoinbaseTemplate, Template, TemplateId};
+
+    /// What its coinbase pays, in sats: more than the subsidy.
+    pub const VALUE: u64 = 312_600_000;
+
+    /// A template whose target nobody meets.
+    pub fn template() -> Template {
+        let commitment = [vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], vec![0x44; 32]].concat();
+        Template {
+            id: TemplateId::fresh(),
+            version: 0x2000_0000,
+            prev_hash: BlockHash::from_byte_array([0x11; 32]),
+            bits: CompactTarget::from_consensus(0x1703_4219),
+            time: 1_700_000_000,
+            height: 840_000,
+            coinbase: CoinbaseTemplate {
+                tx_version: 2,
+                script_prefix: vec![0x03, 0x40, 0xd1, 0x0c],
+                sequence: 0xffff_fffe,
+                value: Sats::new(VALUE),
+                outputs: vec![TxOut {
+                    value: Amount::ZERO,
+                    script_pubkey: ScriptBuf::from_bytes(commitment),
+                }],
+                lock_time: 839_999,
+            },
+            merkle_path: vec![TxMerkleNode::from_byte_array([0x22; 32])],
+        }
     }
 }

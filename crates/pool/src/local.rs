@@ -1,28 +1,36 @@
 //! The pool's local API.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use bitcoin::Target;
 use poolbox_accounting::Network;
-use poolbox_api::pool::{self, Source, Status};
+use poolbox_api::pool::{self, Mode, Protocol, Source, Status};
 use poolbox_journal::Journal;
-use poolbox_stratum::JobFeed;
 use poolbox_stratum::server::Server;
+use poolbox_stratum::{Job, JobFeed, PayoutPolicy};
 use poolbox_work_source::WorkSource;
 
 use crate::books::{Books, Sink};
+use crate::coinbases::{decoded, subsidy_sat};
 use crate::jobs::Halt;
+use crate::metrics;
+use crate::workers::Listing;
 
 /// What the API reports on.
 #[derive(Debug)]
 pub struct View {
     /// Network of the node.
     pub network: Network,
+    /// Whom the blocks pay.
+    pub policy: PayoutPolicy,
     /// When the pool started.
-    pub started: SystemTime,
+    pub started: (SystemTime, Instant),
     /// Where Sv1 miners connect.
     pub stratum_v1: String,
     /// Where Sv1 miners connect over TLS, if they may.
@@ -45,35 +53,92 @@ pub struct View {
 
 /// The routes of the local API.
 pub fn router(view: View) -> Router {
-    Router::new().route(pool::STATUS, get(status)).with_state(Arc::new(view))
+    let router = Router::new().route(pool::STATUS, get(status)).route(pool::METRICS, get(metrics));
+    router.with_state(Arc::new(view))
 }
 
 async fn status(State(view): State<Arc<View>>) -> Json<Status> {
-    let journal = view.journal.stats();
-    let job = view.jobs.borrow().clone();
-    Json(Status {
-        network: view.network,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: view.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        stratum_v1: view.stratum_v1.clone(),
-        stratum_v1_tls: view.stratum_v1_tls.clone(),
-        stratum_v2: view.stratum_v2.clone(),
-        halted: view.halt.reason().map(str::to_owned),
-        connections: u32::try_from(view.server.connections()).unwrap_or(u32::MAX),
-        source: Source {
-            connected: view.source.current().is_ok(),
-            height: job.as_ref().map(|job| job.template.height),
-            template_time: job.as_ref().map(|job| job.template.time),
-            reward_sat: job.as_ref().map(|job| job.template.coinbase.value.get()),
-        },
-        journal: pool::Journal {
-            shares: journal.totals.shares,
-            work_ehash: journal.totals.work,
-            queued_through: journal.totals.queued_through,
-            commit_us: u64::try_from(journal.last_commit.as_micros()).unwrap_or(u64::MAX),
-            failing: journal.failing,
-        },
-        workers: view.books.workers(),
-        blocks: view.books.blocks(),
-    })
+    Json(view.status())
+}
+
+async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
+    let page = metrics::page(&view.status(), &view.books.latency.so_far().each);
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page)
+}
+
+impl View {
+    /// Everything the pool knows about itself.
+    pub fn status(&self) -> Status {
+        let listing = self.books.listing();
+        let job = self.jobs.borrow().clone();
+        let (started, running) = self.started;
+        let speaking = |protocol| count(self.server.speaking(protocol));
+        Status {
+            network: self.network,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: match &self.policy {
+                PayoutPolicy::Pool(_) => Mode::Pool,
+                PayoutPolicy::Solo(_) => Mode::Solo,
+            },
+            started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            uptime_s: running.elapsed().as_secs(),
+            stratum_v1: self.stratum_v1.clone(),
+            stratum_v1_tls: self.stratum_v1_tls.clone(),
+            stratum_v2: self.stratum_v2.clone(),
+            halted: self.halt.reason().map(str::to_owned),
+            connections: count(self.server.connections()),
+            connections_by: [
+                (Protocol::Sv1, speaking(poolbox_stratum::Protocol::Sv1)),
+                (Protocol::Sv2, speaking(poolbox_stratum::Protocol::Sv2)),
+            ]
+            .into(),
+            hashrate: listing.hashrate(),
+            shares: listing.shares(),
+            source: self.source(job.as_deref()),
+            job: job.map(|job| self.job(&job, &listing)),
+            latency: self.books.latency.so_far().times(),
+            journal: self.journal(),
+            owners: listing.owners(),
+            workers: listing.workers(),
+            blocks: self.books.blocks(),
+        }
+    }
+
+    fn source(&self, job: Option<&Job>) -> Source {
+        let trouble = self.source.current().err().map(|outage| outage.to_string());
+        Source { connected: trouble.is_none(), trouble, height: job.map(|job| job.template.height) }
+    }
+
+    fn job(&self, job: &Job, listing: &Listing) -> pool::Job {
+        let template = &job.template;
+        let reward_sat = template.coinbase.value.get();
+        pool::Job {
+            number: job.number.get(),
+            age_ms: u64::try_from(job.made.elapsed().as_millis()).unwrap_or(u64::MAX),
+            height: template.height,
+            prev_hash: template.prev_hash.to_string(),
+            template_time: template.time,
+            network_difficulty: Target::from_compact(template.bits).difficulty_float(),
+            reward_sat,
+            fees_sat: reward_sat.saturating_sub(subsidy_sat(template.height, self.network)),
+            coinbases: decoded(job, &self.policy, self.network, listing.owners_at_work()),
+        }
+    }
+
+    fn journal(&self) -> pool::Journal {
+        let stats = self.journal.stats();
+        pool::Journal {
+            shares: stats.totals.shares,
+            work_ehash: stats.totals.work,
+            waiting: self.books.lag.shares_waiting(),
+            queued_through: stats.totals.queued_through,
+            oldest_unqueued_ms: self.books.oldest_unqueued_ms(),
+            commit_us: u64::try_from(stats.last_commit.as_micros()).unwrap_or(u64::MAX),
+            failing: stats.failing,
+        }
+    }
+}
+
+fn count(many: usize) -> u32 {
+    u32::try_from(many).unwrap_or(u32::MAX)
 }

@@ -2,12 +2,20 @@
 
 mod authority;
 mod books;
+mod coinbases;
 mod jobs;
+mod lag;
+mod latency;
 mod local;
+mod metrics;
+mod notebook;
 mod payout;
 mod pool;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tls;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use poolbox_journal::{Journal, JournalError};
@@ -59,10 +59,16 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let (maker, jobs) = JobMaker::new(policy.clone(), settings.stale_after, Arc::clone(&halt));
     let making = tokio::spawn(maker.run(source.events()));
 
-    let books = Arc::new(Books::new(journal.clone(), Arc::clone(&source), Arc::clone(&halt)));
+    let books = Arc::new(Books::open(
+        &settings.data_dir,
+        settings.network,
+        journal.clone(),
+        Arc::clone(&source),
+        Arc::clone(&halt),
+    ));
     let session = Arc::new(SessionSettings {
         network: settings.network,
-        payout: policy,
+        payout: policy.clone(),
         start: settings.start_difficulty,
         limits: settings.difficulty_limits,
         memory: Arc::clone(&books) as _,
@@ -87,19 +93,21 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     };
     let view = View {
         network: settings.network,
-        started: SystemTime::now(),
+        policy,
+        started: (SystemTime::now(), Instant::now()),
         stratum_v1: stratum_v1.clone(),
         stratum_v1_tls,
         stratum_v2: stratum_v2.clone(),
         halt,
         server: Arc::clone(&server),
-        books,
+        books: Arc::clone(&books),
         journal: journal.clone(),
         source,
         jobs,
     };
     tracing::info!(network = %settings.network, stratum_v1, stratum_v2, shares = journal.stats().totals.shares, "pool started");
 
+    let noting = tokio::spawn(Arc::clone(&books).keep_notes(stop.clone()));
     let sv1 = tokio::spawn(Arc::clone(&server).serve(sv1, sv1_listener, stop.clone()));
     let over_tls = tls.map(|(tls, listener)| {
         tokio::spawn(Arc::clone(&server).serve_over(tls, sv1_over_tls, listener, stop.clone()))
@@ -114,6 +122,9 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     sv2.await.context("the Stratum V2 server broke")?;
     answering.await.context("the local API broke")??;
     making.abort();
+    noting.await.context("the notes of the workers broke")?;
+    // With what was measured of every miner until its connection ended.
+    books.write_notes().await;
     journal.close().await;
     tracing::info!("pool stopped");
     Ok(())

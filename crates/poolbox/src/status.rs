@@ -50,22 +50,81 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
 fn print_pool(status: &pool::Status) {
     let height =
         status.source.height.map_or_else(|| "no work yet".to_owned(), |height| format!("block {height}"));
+    println!("pool   {} on {}, working on {height}", status.stratum_v1, status.network);
+    println!("       {}", status.stratum_v2);
+    if let Some(reason) = &status.halted {
+        println!("       MINING STOPPED: {reason}");
+    }
+    if let Some(trouble) = &status.source.trouble {
+        println!("       no new work: {trouble}");
+    }
+    for coinbase in status.job.iter().flat_map(|job| &job.coinbases).take(5) {
+        println!("       {}", paid(coinbase));
+    }
     println!(
-        "pool   {} on {}, working on {height}, {} connections",
-        status.stratum_v1, status.network, status.connections
+        "       {}, {} connections; {} shares journalled, {}",
+        hashrate(status.hashrate.ten_minutes),
+        status.connections,
+        status.journal.shares,
+        status.journal.work_ehash
     );
-    println!("       {} shares journalled, {}", status.journal.shares, status.journal.work_ehash);
     for worker in &status.workers {
-        let rejected: u64 = worker.rejected.values().sum();
+        let rejected: u64 = worker.shares.rejected.values().sum();
         let here = if worker.connected { "mining" } else { "gone" };
+        let best = worker.shares.best.as_ref();
+        let best = best.map_or_else(String::new, |best| format!(", best {}", scaled(best.difficulty)));
         println!(
-            "       {}.{} {here}: {} accepted, {rejected} rejected, {}",
-            worker.owner, worker.name, worker.accepted, worker.work_ehash
+            "       {}.{} {here}: {}, {} accepted, {rejected} rejected, {}{best}",
+            worker.owner,
+            worker.name,
+            hashrate(worker.hashrate.ten_minutes),
+            worker.shares.accepted,
+            worker.shares.work_ehash
         );
     }
     for block in status.blocks.iter().take(5) {
-        println!("       found block {} {} ({})", block.height, block.hash, block.finder);
+        let finder = block.finder.as_deref().unwrap_or("before a restart");
+        let state = match (block.confirmed, &block.lost, &block.trouble) {
+            (true, ..) => "in the chain".to_owned(),
+            (_, Some(reason), _) => format!("lost: {reason}"),
+            (.., Some(trouble)) => format!("sent; {trouble}"),
+            (.., None) => "sent".to_owned(),
+        };
+        println!("       found block {} {} ({finder}), {state}", block.height, block.hash);
     }
+}
+
+/// Whom a coinbase pays, in a line.
+fn paid(coinbase: &pool::Coinbase) -> String {
+    if let Some(mismatch) = &coinbase.mismatch {
+        return format!("WRONG COINBASE: {mismatch}");
+    }
+    let paid = coinbase.outputs.iter().filter(|output| output.sats > 0);
+    let paid: Vec<_> = paid
+        .map(|output| {
+            let to = output.address.as_ref().unwrap_or(&output.script);
+            format!("{} sat to {to}", output.sats)
+        })
+        .collect();
+    format!("a block pays {}", paid.join(" and "))
+}
+
+fn hashrate(hashes_per_second: u64) -> String {
+    format!("{}H/s", scaled(hashes_per_second as f64))
+}
+
+/// A number in three digits, with the letter of its thousands.
+fn scaled(number: f64) -> String {
+    let mut letters = [' ', 'k', 'M', 'G', 'T', 'P', 'E'].into_iter().peekable();
+    let mut rest = number;
+    while let Some(letter) = letters.next() {
+        if rest < 999.5 || letters.peek().is_none() {
+            let digits = if rest < 9.995 { 2 } else { usize::from(rest < 99.95) };
+            return format!("{rest:.digits$} {letter}").trim_end().to_owned();
+        }
+        rest /= 1000.0;
+    }
+    number.to_string()
 }
 
 fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
@@ -84,5 +143,19 @@ fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
         let wait = wait.map_or_else(String::new, |blocks| format!(", spendable in {blocks} blocks"));
         let state = format!("{:?}", epoch.state).to_lowercase();
         println!("       epoch {} {state}: {} for {}{wait}", epoch.n, epoch.reward, epoch.work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_and_a_letter() {
+        let told = [0.0, 0.004, 9.99, 9.996, 99.94, 99.96, 999.4, 999.6, 1.5e6, 2.0e21, 1.0e24].map(scaled);
+        let expected =
+            ["0.00", "0.00", "9.99", "10.0", "99.9", "100", "999", "1.00 k", "1.50 M", "2000 E", "1000000 E"];
+        assert_eq!(told, expected);
+        assert_eq!(hashrate(1_200_000_000_000), "1.20 TH/s");
     }
 }

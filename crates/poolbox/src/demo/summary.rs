@@ -76,8 +76,8 @@ pub async fn collect(processes: &Processes, line: &Line) -> Summary {
     let worker = |worker: &pool::Worker| Miner {
         name: format!("{}.{}", worker.owner, worker.name),
         protocol: worker.protocol,
-        accepted: worker.accepted,
-        rejected: worker.rejected.values().sum(),
+        accepted: worker.shares.accepted,
+        rejected: worker.shares.rejected.values().sum(),
     };
     Summary {
         network: "devnet",

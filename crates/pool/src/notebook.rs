@@ -1,0 +1,143 @@
+//! The file that remembers the workers past a restart. It is replaced as a whole, so that at any moment
+//! there is a complete one; losing it costs counters and a few minutes of finding difficulties, no work.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::workers::Remembered;
+
+/// How often it is written while there is news.
+pub const WRITE_EVERY: Duration = Duration::from_secs(30);
+/// Its name in the data directory.
+const NAME: &str = "workers.json";
+/// What this program writes; it reads nothing newer.
+const VERSION: u32 = 1;
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    remembered: &'a Remembered,
+}
+
+/// What every version of the file begins with.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+/// Where the file is.
+#[derive(Clone, Debug)]
+pub struct Notebook {
+    path: PathBuf,
+}
+
+impl Notebook {
+    /// The notebook in this data directory.
+    pub fn of(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(NAME) }
+    }
+
+    /// What is remembered; nothing where there is no file. One that cannot be read, or that a newer
+    /// version wrote, is told of and moved aside: it never keeps the pool from starting.
+    pub fn read(&self) -> Remembered {
+        let reason = match std::fs::read(&self.path) {
+            Ok(bytes) => match parse(&bytes) {
+                Ok(remembered) => return remembered,
+                Err(reason) => reason,
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => return Remembered::default(),
+            Err(error) => error.to_string(),
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let aside = self.path.with_extension(format!("json.aside-{}", since.as_secs()));
+        let (file, kept) = (self.path.display(), aside.display());
+        match std::fs::rename(&self.path, &aside) {
+            Ok(()) => {
+                tracing::warn!(%file, %kept, reason, "workers are counted anew: what was remembered of them cannot be read and was moved aside");
+            }
+            Err(error) => {
+                tracing::warn!(%file, reason, %error, "workers are counted anew: what was remembered of them cannot be read, nor moved aside");
+            }
+        }
+        Remembered::default()
+    }
+
+    /// Replaces what is remembered. Blocks until it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written; the file is then as it was.
+    pub fn write(&self, remembered: &Remembered) -> io::Result<()> {
+        let partial = self.path.with_extension("json.partial");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&partial)?;
+        let mut writer = BufWriter::new(file);
+        serde_json::to_writer(&mut writer, &Written { version: VERSION, remembered })?;
+        writer.write_all(b"\n")?;
+        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&partial, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Remembered, String> {
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if head.version > VERSION {
+        return Err(format!("it is of version {}, and this program reads up to {VERSION}", head.version));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::{Moment, Workers, fixture};
+
+    fn remembered() -> Remembered {
+        let mut workers = Workers::new();
+        workers.accepted(&fixture::one_share("garage.one"), Moment { ms: 1, unix: 1 });
+        workers.remembered()
+    }
+
+    fn files(dir: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_again_and_a_torn_write_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let notebook = Notebook::of(dir.path());
+        assert_eq!(notebook.read(), Remembered::default());
+        notebook.write(&remembered()).unwrap();
+        assert_eq!((notebook.read(), files(dir.path())), (remembered(), vec![NAME.to_owned()]));
+        // As a power cut leaves it, before the rename.
+        std::fs::write(dir.path().join("workers.json.partial"), "{\"vers").unwrap();
+        assert_eq!(notebook.read(), remembered());
+        notebook.write(&Remembered::default()).unwrap();
+        assert_eq!((notebook.read(), files(dir.path())), (Remembered::default(), vec![NAME.to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_moved_aside_as_it_is() {
+        for text in ["{\"version\":1,\"shares\":", "", "{\"version\":2,\"workers\":{}}", "[1]", "\u{1}"] {
+            let dir = tempfile::tempdir().unwrap();
+            let notebook = Notebook::of(dir.path());
+            std::fs::write(dir.path().join(NAME), text).unwrap();
+            assert_eq!(notebook.read(), Remembered::default(), "{text}");
+            let names = files(dir.path());
+            assert!(names.len() == 1 && names[0].starts_with("workers.json.aside-"), "{names:?}");
+            assert_eq!(std::fs::read_to_string(dir.path().join(&names[0])).unwrap(), text);
+            notebook.write(&remembered()).unwrap();
+            assert_eq!(notebook.read(), remembered());
+        }
+    }
+}
