@@ -78,18 +78,18 @@ async fn race(node: &TestNode, source: Arc<WorkSource>, rounds: u32, full: u32, 
 #[ignore = "takes minutes"]
 async fn a_node_survives_solutions_during_requests_over_core_ipc() {
     let node = TestNode::regtest();
-    let mut crowd = Crowd::new(&node, 2);
-    race(&node, Arc::new(source(&node)), 600, 40, &mut crowd).await;
+    let mut crowd = Crowd::new(&node, 1);
+    race(&node, Arc::new(source(&node)), 600, 100, &mut crowd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
 async fn a_node_survives_solutions_during_requests_over_a_template_provider() {
     let node = TestNode::regtest();
-    let mut crowd = Crowd::new(&node, 2);
+    let mut crowd = Crowd::new(&node, 1);
     let provider = StandIn::start(&node);
     let source = tdp::start(TdpConfig::new(provider.address(), None)).unwrap();
-    race(&node, Arc::new(source), 600, 40, &mut crowd).await;
+    race(&node, Arc::new(source), 600, 100, &mut crowd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn a_new_tip_comes_quickly_with_all_of_the_mempool() {
 #[ignore = "takes minutes"]
 async fn a_node_survives_blocks_by_every_path_at_once() {
     let node = TestNode::regtest();
-    let mut crowd = Crowd::new(&node, 2);
+    let mut crowd = Crowd::new(&node, 1);
     let place = tempfile::tempdir().unwrap();
     let source = Arc::new(source(&node));
     let rpc = RpcConfig { url: node.rpc_url(), login: RpcLogin::Cookie(node.cookie_file()) };
@@ -133,7 +133,7 @@ async fn a_node_survives_blocks_by_every_path_at_once() {
     let mut took = Vec::new();
     for round in 0..400 {
         let mut template = on_tip(&mut events, &node).await;
-        if round % 40 == 0 {
+        if round % 100 == 0 {
             crowd.send();
             while template.merkle_path.len() < 10 {
                 template = on_tip(&mut events, &node).await;

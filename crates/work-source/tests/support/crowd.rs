@@ -54,7 +54,7 @@ impl Crowd {
             spends.push(serialize_hex(&spend));
         }
         let client = self.rpc.get_jsonrpc_client();
-        for spends in spends.chunks(100) {
+        for spends in spends.chunks(25) {
             let args: Vec<_> = spends.iter().map(|spend| jsonrpc::arg([spend])).collect();
             let requests: Vec<_> =
                 args.iter().map(|args| client.build_request("sendrawtransaction", Some(args))).collect();
