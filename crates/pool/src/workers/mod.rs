@@ -12,12 +12,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use poolbox_accounting::{Difficulty, Identity};
-use poolbox_stratum::{RejectReason, RejectedShare, WorkerSeen};
+use poolbox_stratum::{RejectedShare, WorkerSeen};
 
 pub use listing::Listing;
 use rate::HashRate;
 pub use remembered::Remembered;
-pub use runs::{Run, Runs};
+pub use runs::Runs;
 use worker::{Tally, Worker};
 
 /// Workers that are known at once.
@@ -139,6 +139,7 @@ pub mod fixture {
     use bitcoin::hashes::Hash;
     use poolbox_accounting::{Network, Work};
 
+    use super::runs::Run;
     use super::*;
 
     /// One share of this user, of 100 ehash.

@@ -4,8 +4,9 @@ use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
 use poolbox_accounting::{Network, Work};
 use poolbox_api::pool::{self, HashRates};
-use poolbox_stratum::{Protocol, WorkerChange};
+use poolbox_stratum::{Protocol, RejectReason, WorkerChange};
 
+use super::runs::Run;
 use super::*;
 
 const MEBI: u64 = 1 << 20;
