@@ -13,7 +13,7 @@ use poolbox_stratum::{
     AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, ShareSink, SinkError, WorkerChange,
     WorkerSeen,
 };
-use poolbox_work_source::{Solution, SubmitOutcome, WorkSource};
+use poolbox_work_source::blocks::{BlockKeeper, Found, Outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Halt;
@@ -29,7 +29,7 @@ const MAX_BLOCKS: usize = 100;
 #[derive(Debug)]
 pub struct Books {
     journal: Journal,
-    source: Arc<WorkSource>,
+    keeper: BlockKeeper,
     halt: Arc<Halt>,
     started: Instant,
     notebook: Notebook,
@@ -42,20 +42,20 @@ pub struct Books {
 }
 
 impl Books {
-    /// Books that write to `journal` and hand blocks to `source`, with what is remembered of the workers
+    /// Books that write to `journal` and hand blocks to `keeper`, with what is remembered of the workers
     /// in `data_dir`.
     pub fn open(
         data_dir: &Path,
         network: Network,
         journal: Journal,
-        source: Arc<WorkSource>,
+        keeper: BlockKeeper,
         halt: Arc<Halt>,
     ) -> Self {
         let notebook = Notebook::of(data_dir);
         let workers = Workers::from_remembered(notebook.read(), network);
         Self {
             journal,
-            source,
+            keeper,
             halt,
             started: Instant::now(),
             notebook,
@@ -72,9 +72,25 @@ impl Books {
         self.workers().listing(now)
     }
 
-    /// Blocks found, newest first.
+    /// Blocks found, newest first; those of before a restart only while they are not in the chain.
     pub fn blocks(&self) -> Vec<Block> {
-        self.found().iter().cloned().collect()
+        let mut blocks: Vec<Block> = self.found().iter().cloned().collect();
+        for pending in self.keeper.pending() {
+            let hash = pending.hash.to_string();
+            match blocks.iter_mut().find(|block| block.hash == hash) {
+                Some(block) => block.trouble = pending.trouble,
+                None => blocks.push(Block {
+                    height: pending.height,
+                    hash,
+                    finder: None,
+                    found_at: pending.found_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+                    confirmed: false,
+                    lost: None,
+                    trouble: pending.trouble,
+                }),
+            }
+        }
+        blocks
     }
 
     /// For how long the oldest share waits that is not in the quote queue, in milliseconds.
@@ -118,7 +134,7 @@ impl Books {
         Moment { ms, unix: unix_ms() / 1000 }
     }
 
-    /// Sends a solved block to the node and reports what became of it.
+    /// Sends a solved block out and notes what became of it.
     fn send_block(self: &Arc<Self>, share: &AcceptedShare, found: FoundBlock) {
         let (hash, height) = (share.hash, found.job.template.height);
         let finder = format!("{}.{}", share.identity.owner, share.identity.worker);
@@ -137,27 +153,17 @@ impl Books {
             blocks.push_front(block);
             blocks.truncate(MAX_BLOCKS);
         }
-        let solution = Solution {
-            template_id: found.job.template.id,
-            version: found.header.version.to_consensus().cast_unsigned(),
-            time: found.header.time,
-            nonce: found.header.nonce,
-            coinbase: found.coinbase,
-        };
+        let template = Arc::clone(&found.job.template);
+        let fate = self.keeper.found(Found { template, header: found.header, coinbase: found.coinbase });
         let books = Arc::clone(self);
         tokio::spawn(async move {
-            match books.source.submit(solution).await {
-                Ok(SubmitOutcome::Accepted(_)) => {
-                    tracing::info!(height, %hash, "block is the tip of the chain");
-                    if let Some(block) = books.found().iter_mut().find(|block| block.hash == hash.to_string())
-                    {
-                        block.confirmed = true;
-                    }
+            // The keeper says in the log what it does about the block; gone is it only when the pool stops.
+            let Ok(outcome) = fate.await else { return };
+            if let Some(block) = books.found().iter_mut().find(|block| block.hash == hash.to_string()) {
+                match outcome {
+                    Outcome::OnChain => block.confirmed = true,
+                    Outcome::Lost { reason } => block.lost = Some(reason),
                 }
-                Ok(SubmitOutcome::Unconfirmed(_)) => {
-                    tracing::warn!(height, %hash, "block was sent, but the tip did not move to it");
-                }
-                Err(error) => tracing::error!(height, %hash, %error, "block could not be sent to the node"),
             }
         });
     }

@@ -9,6 +9,7 @@ mod latency;
 mod local;
 mod metrics;
 mod notebook;
+mod origin;
 mod payout;
 mod pool;
 mod settings;

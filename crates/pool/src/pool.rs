@@ -11,7 +11,7 @@ use poolbox_stratum::server::{Extranonces, Server};
 use poolbox_stratum::sv1::Sv1;
 use poolbox_stratum::sv2::Sv2;
 use poolbox_stratum::{PayoutPolicy, SessionSettings};
-use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
+use poolbox_work_source::blocks::BlockKeeper;
 
 use crate::authority;
 use crate::books::{Books, Sink};
@@ -51,10 +51,10 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         Journal::open(settings.data_dir.join("journal.sqlite"), settings.network).map_err(unusable)?;
     let stop = on_signal().context("listen for signals")?;
 
-    let ipc = CoreIpcConfig::new(settings.node_socket.clone());
-    let source =
-        core_ipc::start(ipc).map_err(|error| Misconfigured::new(format!("node.ipc_socket: {error}")))?;
-    let source = Arc::new(source);
+    let source = Arc::new(settings.origin.start()?);
+    let kept = settings.data_dir.join("blocks");
+    let blocks = BlockKeeper::open(&kept, Arc::clone(&source), settings.rpc.clone())
+        .with_context(|| format!("keep found blocks in {}", kept.display()))?;
     let halt = Arc::new(Halt::default());
     let (maker, jobs) = JobMaker::new(policy.clone(), settings.stale_after, Arc::clone(&halt));
     let making = tokio::spawn(maker.run(source.events()));
@@ -63,7 +63,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         &settings.data_dir,
         settings.network,
         journal.clone(),
-        Arc::clone(&source),
+        blocks,
         Arc::clone(&halt),
     ));
     let session = Arc::new(SessionSettings {

@@ -8,7 +8,10 @@ use poolbox_accounting::{Difficulty, Network};
 use poolbox_service::{Misconfigured, load_settings};
 use poolbox_stratum::VardiffLimits;
 use poolbox_stratum::server::Limits;
+use poolbox_work_source::blocks::RpcConfig;
 use serde::Deserialize;
+
+use crate::origin::{Origin, RawNode, RawTemplateProvider};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +25,9 @@ struct Raw {
     log_file: Option<PathBuf>,
     #[serde(default = "default_stale_after_s")]
     stale_after_s: u64,
+    #[serde(default)]
     node: RawNode,
+    template_provider: Option<RawTemplateProvider>,
     #[serde(default)]
     stratum_v1: RawPort,
     stratum_v1_tls: Option<RawOptionalPort>,
@@ -40,12 +45,6 @@ enum RawMode {
     #[default]
     Pool,
     Solo,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNode {
-    ipc_socket: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,8 +107,10 @@ pub struct Settings {
     pub log_file: Option<PathBuf>,
     /// How long miners are kept while the node gives no templates.
     pub stale_after: Duration,
-    /// The node's IPC socket.
-    pub node_socket: PathBuf,
+    /// Where jobs come from.
+    pub origin: Origin,
+    /// The node's RPC, the second way for found blocks.
+    pub rpc: Option<RpcConfig>,
     /// Where Sv1 miners connect.
     pub stratum_v1: SocketAddr,
     /// Where Sv1 miners connect over TLS, if they may.
@@ -165,7 +166,8 @@ impl Settings {
             data_dir: raw.data_dir,
             log_file: raw.log_file,
             stale_after: Duration::from_secs(raw.stale_after_s),
-            node_socket: raw.node.ipc_socket,
+            origin: Origin::check(&raw.node, raw.template_provider)?,
+            rpc: raw.node.rpc()?,
             stratum_v1: port(raw.stratum_v1, 3333),
             stratum_v1_tls: optional_port("stratum_v1_tls.listen", raw.stratum_v1_tls, 4333)?,
             stratum_v2: port(raw.stratum_v2, 34254),
@@ -272,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn a_template_provider_takes_the_place_of_the_nodes_socket() {
+        let provider = LEAST.replace("ipc_socket", "# no");
+        let provider = format!(
+            "{provider}\nrpc_port = 1\ncookie_file = \"/c\"\n[template_provider]\naddress = \"box:8442\""
+        );
+        let settings = load(&provider).unwrap();
+        assert!(matches!(settings.origin, Origin::TemplateProvider(config) if config.address == "box:8442"));
+        assert_eq!(settings.rpc.unwrap().url, "http://127.0.0.1:1");
+        assert!(load(LEAST).unwrap().rpc.is_none());
+    }
+
+    #[test]
     fn solo_needs_no_mint() {
         let solo =
             LEAST.replace("coinbase_descriptor_file = \"/tmp/mint/coinbase.descriptor\"", "mode = \"solo\"");
@@ -295,6 +309,17 @@ mod tests {
             (format!("netwrk = 1\n{LEAST}"), "netwrk"),
             (format!("mode = \"solo\"\n{LEAST}"), "coinbase_descriptor_file"),
             (LEAST.replace("coinbase_descriptor_file", "# no"), "coinbase_descriptor_file"),
+            (LEAST.replace("ipc_socket", "# no"), "node.ipc_socket"),
+            (format!("{LEAST}\n[template_provider]\naddress = \"127.0.0.1:8442\""), "[template_provider]"),
+            (format!("{LEAST}\nrpc_port = 38332"), "cookie_file"),
+            (format!("{LEAST}\ncookie_file = \"/n/.cookie\""), "node.rpc_port"),
+            (
+                format!(
+                    "{}\n[template_provider]\naddress = \"127.0.0.1:8442\"\nauthority_key = \"9x\"",
+                    LEAST.replace("ipc_socket", "# no")
+                ),
+                "template_provider.authority_key",
+            ),
             (format!("{LEAST}\n[difficulty]\nstart = -1.0"), "difficulty.start"),
             (format!("{LEAST}\n[stratum_v1_tls]\nlisten = \"4333\""), "stratum_v1_tls.listen"),
             (format!("{LEAST}\n[difficulty]\nfree_shares = true"), "free_shares"),

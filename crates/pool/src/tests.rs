@@ -11,6 +11,7 @@ use poolbox_journal::Journal;
 use poolbox_stratum::server::{Extranonces, Limits, Server};
 use poolbox_stratum::sv1::Sv1;
 use poolbox_stratum::{CoinbaseError, PayoutOutput, PayoutPolicy, SessionSettings, ShareSink, VardiffLimits};
+use poolbox_work_source::blocks::BlockKeeper;
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,8 +43,8 @@ impl Pool {
         let halt = Arc::new(Halt::default());
         let (mut maker, jobs) = JobMaker::new(policy.clone(), PATIENCE, Arc::clone(&halt));
         maker.publish(Arc::new(fixture::template()));
-        let books =
-            Books::open(dir, Network::Devnet, journal.clone(), Arc::clone(&source), Arc::clone(&halt));
+        let keeper = BlockKeeper::open(&dir.join("blocks"), Arc::clone(&source), None).unwrap();
+        let books = Books::open(dir, Network::Devnet, journal.clone(), keeper, Arc::clone(&halt));
         let books = Arc::new(books);
         let sink = Arc::new(Sink(Arc::clone(&books)));
         let session = SessionSettings {

@@ -180,7 +180,13 @@ impl Ready {
             text(self.place.of("mint").join("coinbase.descriptor")),
         );
         let socket = self.node_dir().join("signet/node.sock");
-        pool.insert("node".into(), table([("ipc_socket", text(socket))]));
+        let rpc = [
+            ("rpc_port", i64::from(rpc_port).into()),
+            ("user", RPC_USER.into()),
+            ("password_file", text(password_file)),
+        ];
+        let node = [("ipc_socket", text(socket))].into_iter().chain(rpc.clone());
+        pool.insert("node".into(), table(node));
         for (protocol, port) in [("stratum_v1", self.stratum_port), ("stratum_v2", self.stratum_v2_port)] {
             pool.insert(protocol.into(), table([("listen", format!("127.0.0.1:{port}").into())]));
         }
@@ -193,17 +199,12 @@ impl Ready {
         mint.insert("data_dir".into(), text(self.place.of("mint")));
         mint.insert("listen".into(), format!("127.0.0.1:{}", self.mint_port).into());
         mint.insert("journal".into(), text(self.place.of("pool").join("journal.sqlite")));
-        let node = table([
-            ("rpc_port", i64::from(rpc_port).into()),
-            ("user", RPC_USER.into()),
-            ("password_file", text(password_file)),
-        ]);
-        mint.insert("node".into(), node);
+        mint.insert("node".into(), table(rpc));
         write(&self.settings("mint"), &mint)
     }
 }
 
-fn table<const N: usize>(entries: [(&str, toml::Value); N]) -> toml::Value {
+fn table<'a>(entries: impl IntoIterator<Item = (&'a str, toml::Value)>) -> toml::Value {
     toml::Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
