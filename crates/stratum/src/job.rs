@@ -43,6 +43,9 @@ impl fmt::LowerHex for JobNumber {
     }
 }
 
+/// Coinbases that a job keeps. In mode solo, each user name that somebody makes up may want one.
+const MAX_COINBASES: usize = 10_000;
+
 /// Work for every miner: only whom the coinbase pays and the extranonces differ between them.
 #[derive(Debug)]
 pub struct Job {
@@ -84,7 +87,9 @@ impl Job {
             return Ok(Arc::clone(coinbase));
         }
         let coinbase = Arc::new(Coinbase::build(&self.template, payout, extranonce_bytes)?);
-        coinbases.insert(key, Arc::clone(&coinbase));
+        if coinbases.len() < MAX_COINBASES {
+            coinbases.insert(key, Arc::clone(&coinbase));
+        }
         Ok(coinbase)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Target, TxMerkleNode};
+use bitcoin::{BlockHash, Target, TxMerkleNode};
 use poolbox_accounting::{Difficulty, Identity};
 
 use crate::coinbase::{Coinbase, CoinbaseError, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
@@ -37,11 +37,9 @@ impl Kind {
     }
 }
 
-/// An open channel.
+/// What a channel is opened with.
 #[derive(Debug)]
-pub(super) struct Channel {
-    pub id: u32,
-    pub group: u32,
+pub(super) struct Terms {
     pub kind: Kind,
     pub identity: Arc<Identity>,
     pub payout: PayoutOutput,
@@ -49,13 +47,32 @@ pub(super) struct Channel {
     pub extranonce: [u8; SERVER_EXTRANONCE_BYTES],
     pub vardiff: Vardiff,
     pub limits: VardiffLimits,
+    /// What the miner says of itself, hashes a second.
+    pub nominal: f32,
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub id: u32,
+    pub group: u32,
+    pub kind: Kind,
+    pub identity: Arc<Identity>,
+    payout: PayoutOutput,
+    extranonce: [u8; SERVER_EXTRANONCE_BYTES],
+    pub vardiff: Vardiff,
+    limits: VardiffLimits,
     /// What it was told last.
     pub told: Difficulty,
-    /// What it said of itself last, hashes a second.
-    pub nominal: f32,
+    nominal: f32,
     pub sent: SentJobs,
-    /// When it was opened.
     pub opened_ms: u64,
+    /// When it was sent its last job …
+    pub notified_ms: u64,
+    /// … with which header time …
+    notified_time: u32,
+    /// … on which block.
+    notified_tip: Option<BlockHash>,
     /// It was reported: it is a miner and no probe.
     pub known: bool,
 }
@@ -97,6 +114,41 @@ impl<'a> Submitted<'a> {
 }
 
 impl Channel {
+    /// A channel that is opened now, in this group.
+    pub fn open(id: u32, group: u32, terms: Terms, now: Now) -> Self {
+        let Terms { kind, identity, payout, extranonce, vardiff, limits, nominal } = terms;
+        Self {
+            id,
+            group,
+            kind,
+            identity,
+            payout,
+            extranonce,
+            told: vardiff.difficulty(),
+            vardiff,
+            limits,
+            nominal,
+            sent: SentJobs::default(),
+            opened_ms: now.ms,
+            notified_ms: now.ms,
+            notified_time: 0,
+            notified_tip: None,
+            known: false,
+        }
+    }
+
+    /// The miner says that its hash rate changed, or what it can take.
+    pub fn update(&mut self, nominal: f32, limits: VardiffLimits, now: Now) {
+        self.limits = limits;
+        // Measured shares know better than a repeated claim; a changed claim is news.
+        if nominal > 0.0 && is_another_rate(self.nominal, nominal) {
+            self.nominal = nominal;
+            self.vardiff = Vardiff::new(Difficulty::for_hashrate(f64::from(nominal)), limits, now.ms);
+        } else {
+            self.vardiff.set_min(limits.min);
+        }
+    }
+
     /// This channel's coinbase for a job.
     pub fn coinbase(&self, job: &Job) -> Result<Arc<Coinbase>, CoinbaseError> {
         job.coinbase(&self.payout, self.kind.extranonce_bytes())
@@ -116,8 +168,22 @@ impl Channel {
         job.template.merkle_root(coinbase.txid(&self.extranonce, &[0; MINER_EXTRANONCE_BYTES]))
     }
 
+    /// The header time that a job begins with. On the same block never one that an earlier job began with:
+    /// the miner begins its other counters anew, and another template may say the same.
+    pub fn job_time(&self, job: &Job, now: Now) -> u32 {
+        let fresh = now.unix.max(job.template.time);
+        if self.notified_tip == Some(job.template.prev_hash) {
+            fresh.max(self.notified_time.saturating_add(1))
+        } else {
+            fresh
+        }
+    }
+
     /// Notes a job as sent under `id`, at the channel's present difficulty.
-    pub fn note_job(&mut self, id: u32, job: &Arc<Job>, coinbase: &Arc<Coinbase>) {
+    pub fn note_job(&mut self, id: u32, job: &Arc<Job>, coinbase: &Arc<Coinbase>, time: u32, now: Now) {
+        self.notified_ms = now.ms;
+        self.notified_time = time;
+        self.notified_tip = Some(job.template.prev_hash);
         let mut sent = SentJob::new(id, Arc::clone(job), Arc::clone(coinbase), self.told);
         if self.kind == Kind::Standard {
             sent.root = Some(self.root(job, coinbase));
@@ -125,9 +191,10 @@ impl Channel {
         self.sent.add(sent);
     }
 
-    /// What the vardiff wants, within what a block of this job needs; whether that is news to the miner.
-    pub fn settle_difficulty(&mut self, job: &Job) -> bool {
-        self.vardiff.set_max(self.limits.max.min(Difficulty::not_above(job.network_target)));
+    /// What the vardiff wants, and never a share that is harder than a block; whether that is news to the
+    /// miner.
+    pub fn settle_difficulty(&mut self, hardest: Difficulty) -> bool {
+        self.vardiff.set_max(self.limits.max.min(hardest));
         let news = self.told != self.vardiff.difficulty();
         self.told = self.vardiff.difficulty();
         news
@@ -162,6 +229,11 @@ impl Channel {
         let identity = Arc::clone(&self.identity);
         Ok((AcceptedShare { identity, work: difficulty.work(), hash: solved.hash, block }, difficulty))
     }
+}
+
+/// Whether a hash rate is another: by half or more.
+fn is_another_rate(before: f32, after: f32) -> bool {
+    after > before * 1.5 || after < before / 1.5
 }
 
 /// Limits under which a miner is never sent an easier target than it can take.

@@ -3,13 +3,14 @@
 
 use bitcoin::hashes::Hash;
 use poolbox_accounting::Difficulty;
-use stratum_core::binary_sv2::{Encodable, GetSize, U256};
+use stratum_core::binary_sv2::{Encodable, GetSize, Str0255, U256};
+use stratum_core::extensions_sv2::{RequestExtensionsError, extensions_negotiation};
 use stratum_core::mining_sv2 as mining;
 use stratum_core::mining_sv2::{
     NewMiningJob, OpenMiningChannelError, SetNewPrevHash, SetTarget, SubmitSharesError, SubmitSharesSuccess,
 };
 
-use super::noise::{Broken, Link};
+use super::noise::{Broken, CHANNEL_BIT, Link};
 use crate::coinbase::Coinbase;
 use crate::job::Job;
 use crate::sent::SentJob;
@@ -33,18 +34,26 @@ pub(super) enum Activation {
 impl Writer<'_> {
     /// A message of the connection.
     pub fn common<M: Encodable + GetSize>(&mut self, message_type: u8, message: M) -> Result<(), Broken> {
-        self.link.send(message_type, false, message, self.bytes)
+        self.link.send(0, message_type, message, self.bytes)
     }
 
     /// A message of a channel.
     pub fn channel<M: Encodable + GetSize>(&mut self, message_type: u8, message: M) -> Result<(), Broken> {
-        self.link.send(message_type, true, message, self.bytes)
+        self.link.send(CHANNEL_BIT, message_type, message, self.bytes)
+    }
+
+    /// RequestExtensions.Error.
+    pub fn no_extensions(&mut self, message: RequestExtensionsError<'_>) -> Result<(), Broken> {
+        let (extension, message_type) = (
+            extensions_negotiation::EXTENSION_TYPE,
+            extensions_negotiation::MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR,
+        );
+        self.link.send(extension, message_type, message, self.bytes)
     }
 
     /// OpenMiningChannel.Error.
-    pub fn open_error(&mut self, request_id: u32, code: &str) -> Result<(), Broken> {
-        let error_code = code.try_into().map_err(|_| Broken("an error code was too long"))?;
-        let message = OpenMiningChannelError { request_id, error_code };
+    pub fn open_error(&mut self, request_id: u32, code: &'static str) -> Result<(), Broken> {
+        let message = OpenMiningChannelError { request_id, error_code: error_code(code)? };
         self.common(mining::MESSAGE_TYPE_OPEN_MINING_CHANNEL_ERROR, message)
     }
 
@@ -93,7 +102,7 @@ impl Writer<'_> {
         };
         let head = head.get(..length).unwrap_or_default();
         let message_type = mining::MESSAGE_TYPE_NEW_EXTENDED_MINING_JOB;
-        self.link.send_with(message_type, true, head.len() + fixed.len(), self.bytes, |payload| {
+        self.link.send_with(CHANNEL_BIT, message_type, head.len() + fixed.len(), self.bytes, |payload| {
             let (first, rest) = payload.split_at_mut(head.len());
             first.copy_from_slice(head);
             rest.copy_from_slice(fixed);
@@ -133,8 +142,8 @@ impl Writer<'_> {
         sequence_number: u32,
         reason: RejectReason,
     ) -> Result<(), Broken> {
-        let error_code = code(reason).try_into().map_err(|_| Broken("an error code was too long"))?;
-        let message = SubmitSharesError { channel_id, sequence_number, error_code };
+        let message =
+            SubmitSharesError { channel_id, sequence_number, error_code: error_code(code(reason))? };
         self.channel(mining::MESSAGE_TYPE_SUBMIT_SHARES_ERROR, message)
     }
 }
@@ -142,6 +151,11 @@ impl Writer<'_> {
 /// A difficulty's target as Sv2 writes it: a little-endian number.
 pub(super) fn target(difficulty: Difficulty) -> [u8; 32] {
     difficulty.target().to_le_bytes()
+}
+
+/// An error code as messages have it.
+pub(super) fn error_code(code: &'static str) -> Result<Str0255<'static>, Broken> {
+    code.try_into().map_err(|_| Broken("an error code was too long"))
 }
 
 /// The code of SubmitShares.Error.

@@ -38,8 +38,8 @@ impl Protocol for Sv2 {
     const SPEAKS: Spoken = Spoken::Sv2;
     type Session = Session;
 
-    fn open(&self, now: Now) -> Session {
+    fn open(&self, _: Now) -> Session {
         let (settings, extranonces) = (Arc::clone(&self.settings), Arc::clone(&self.extranonces));
-        Session::new(settings, extranonces, self.authority.clone(), now)
+        Session::new(settings, extranonces, self.authority.clone())
     }
 }

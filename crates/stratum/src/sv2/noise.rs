@@ -19,7 +19,7 @@ const MAX_PAYLOAD_BYTES: usize = 4096;
 /// A longer message would be encrypted in more than one piece.
 const MAX_PIECE_BYTES: usize = 65_535 - AEAD_MAC_LEN;
 /// Says in the extension type that the message is for a channel.
-const CHANNEL_BIT: u16 = 0x8000;
+pub(super) const CHANNEL_BIT: u16 = 0x8000;
 /// How long the signature on a connection's key is good for. It is made anew for each connection.
 const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -112,16 +112,17 @@ impl Link {
         }
     }
 
-    /// Adds an encrypted message to `out`.
+    /// Adds an encrypted message to `out`. The extension type is zero for the messages of the specification
+    /// itself, [`CHANNEL_BIT`] where they are for a channel.
     pub fn send<M: Encodable + GetSize>(
         &mut self,
+        extension: u16,
         message_type: u8,
-        for_channel: bool,
         message: M,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
         let size = message.get_size();
-        self.send_with(message_type, for_channel, size, out, |payload| {
+        self.send_with(extension, message_type, size, out, |payload| {
             message.to_bytes(payload).map(drop).map_err(|_| Broken("a message could not be written"))
         })
     }
@@ -129,8 +130,8 @@ impl Link {
     /// Adds an encrypted message whose payload of `size` bytes `write` fills in.
     pub fn send_with(
         &mut self,
+        extension: u16,
         message_type: u8,
-        for_channel: bool,
         size: usize,
         out: &mut Vec<u8>,
         write: impl FnOnce(&mut [u8]) -> Result<(), Broken>,
@@ -143,7 +144,6 @@ impl Link {
         }
         out.reserve(SEALED_HEADER_BYTES + size + AEAD_MAC_LEN);
         let start = out.len();
-        let extension = if for_channel { CHANNEL_BIT } else { 0 };
         out.extend_from_slice(&extension.to_le_bytes());
         out.push(message_type);
         out.extend_from_slice(size.to_le_bytes().get(..3).unwrap_or_default());
