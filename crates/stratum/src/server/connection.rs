@@ -74,6 +74,8 @@ pub(super) async fn run<S: ShareSink>(
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut now = server.now();
     let mut heard_ms = now.ms;
+    // The miner was sent half of something: nothing can follow.
+    let mut cut = false;
     let reason = loop {
         let may_read = shares.waiting.len() < limits.shares_waiting && pace.allows(now.ms);
         let mut job = None;
@@ -122,10 +124,9 @@ pub(super) async fn run<S: ShareSink>(
         }
         if !out.bytes.is_empty() {
             let bytes = std::mem::take(&mut out.bytes);
-            match timeout(limits.write, write(&mut stream, &bytes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => break "the miner hung up",
-                Err(_) => break "the miner does not read",
+            if let Err(reason) = write_in_time(&mut stream, &bytes, limits.write, stop).await {
+                cut = true;
+                break reason;
             }
             if let Some(job) = job {
                 sink.job_written(&job);
@@ -145,13 +146,33 @@ pub(super) async fn run<S: ShareSink>(
     }
     session.on_close(&mut out);
     out.news.drain(..).for_each(|news| sink.note(news));
-    // The last acknowledgements and the reason, for whoever still listens.
-    let _ = timeout(TICK, async {
-        write(&mut stream, &out.bytes).await?;
-        stream.shutdown().await
-    })
-    .await;
+    // The last acknowledgements, for whoever still listens.
+    if !cut {
+        let _ = timeout(TICK, async {
+            write(&mut stream, &out.bytes).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
     reason
+}
+
+/// Writes all of it, unless the miner takes too long to read or the pool stops: then says so.
+async fn write_in_time(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Result<(), &'static str> {
+    tokio::select! {
+        biased;
+        written = timeout(limit, write(stream, bytes)) => match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("the miner hung up"),
+            Err(_) => Err("the miner does not read"),
+        },
+        () = stop.cancelled() => Err("the pool is stopping"),
+    }
 }
 
 /// Writes all of it, and through what may buffer it (TLS).

@@ -118,9 +118,15 @@ impl<S: ShareSink> Server<S> {
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> &'static str {
-        let Some(_seat) = self.admission.seat(peer.ip(), P::SPEAKS) else {
-            tracing::warn!(%peer, "connection refused: too many are open");
-            return "too many are open";
+        let _seat = match self.admission.seat(peer.ip(), P::SPEAKS) {
+            Ok(seat) => seat,
+            Err(full) => {
+                if full.news {
+                    let open = self.connections();
+                    tracing::warn!(%peer, open, "connections are refused: too many are open, or from one address");
+                }
+                return "too many are open";
+            }
         };
         if self.jobs.borrow().is_none() {
             // Better no pool than a silent one: the miner's fallback engages.

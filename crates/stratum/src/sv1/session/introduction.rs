@@ -64,7 +64,7 @@ impl Session {
 
     /// `mining.subscribe`. A session id of an earlier connection, as cgminer sends one, is not taken up:
     /// with its old extranonce a miner could send the headers again that were credited to it there.
-    pub(super) fn subscribe(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+    pub(super) fn subscribe(&mut self, request: &Request<'_>, out: &mut Outbox) {
         if let Some(agent) = request.string(0) {
             let agent: String = agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
             self.user_agent = agent.into();
@@ -72,11 +72,11 @@ impl Session {
         self.subscribed = true;
         // cpuminer and NerdMiner take the first line for this answer, whatever it is.
         out.bytes.line(&message::subscribed(request.id, self.extranonce1));
-        self.begin(now, out);
+        self.wants_job = true;
     }
 
     /// `mining.authorize`.
-    pub(super) fn authorize(&mut self, request: &Request<'_>, now: Now, out: &mut Outbox) {
+    pub(super) fn authorize(&mut self, request: &Request<'_>, out: &mut Outbox) {
         let id = request.id;
         let mut refuse = |code, sentence: &str| out.bytes.line(&message::error(id, code, sentence));
         let Some(user) = request.string(0) else {
@@ -106,9 +106,8 @@ impl Session {
         let new = self.workers.insert(user, identity).is_none();
         if self.known && new {
             out.news.push(joined);
-        } else if self.started_ms.is_none() {
-            self.begin(now, out);
         }
+        self.wants_job |= self.started_ms.is_none();
     }
 
     /// `mining.suggest_difficulty`.

@@ -58,6 +58,8 @@ pub struct Session {
     /// What it asked for, by password or `mining.suggest_difficulty`.
     wish: Option<Difficulty>,
     told: Option<Difficulty>,
+    /// It subscribed or named itself.
+    wants_job: bool,
     current: Option<Arc<Job>>,
     sent: SentJobs,
     waiting: VecDeque<Waiting>,
@@ -88,6 +90,7 @@ impl Session {
             remembered: None,
             wish: None,
             told: None,
+            wants_job: false,
             current: None,
             sent: SentJobs::default(),
             waiting: VecDeque::new(),
@@ -111,7 +114,7 @@ impl Session {
                 whole.extend_from_slice(line);
                 self.on_line(&whole, now, out);
             }
-            if out.close.is_some() || out.halt.is_some() {
+            if out.close.is_some() {
                 return;
             }
         }
@@ -153,8 +156,8 @@ impl Session {
         match request.method.as_str() {
             "mining.submit" => self.submit(request, now, out),
             "mining.configure" => self.configure(request, out),
-            "mining.subscribe" => self.subscribe(request, now, out),
-            "mining.authorize" => self.authorize(request, now, out),
+            "mining.subscribe" => self.subscribe(request, out),
+            "mining.authorize" => self.authorize(request, out),
             "mining.suggest_difficulty" => self.suggest_difficulty(request, now, out),
             "mining.suggest_target" => self.suggest_target(request, now, out),
             "mining.extranonce.subscribe" => out.bytes.line(&message::result(id, &json!(true))),
@@ -168,27 +171,20 @@ impl Session {
         }
     }
 
-    /// The first job goes out as soon as the miner has subscribed and named itself, in any order.
-    fn begin(&mut self, now: Now, out: &mut Outbox) {
-        if self.started_ms.is_none() {
-            self.choose_start(now);
-        }
-        self.notify(now, out);
-        if self.told.is_some() {
-            self.started_ms.get_or_insert(now.ms);
-        }
-    }
-
-    /// Tells a difficulty that changed, once for all that led to it, and with a job for which it holds:
-    /// miners apply it to the next job only.
-    fn retarget(&mut self, now: Now, out: &mut Outbox) {
-        if self.told.is_some_and(|told| told != self.vardiff.difficulty()) {
+    /// What the bytes at hand led to is told once: a job to who subscribed, and a difficulty that changed,
+    /// with a job for which it holds: miners apply it to the next job only.
+    fn catch_up(&mut self, now: Now, out: &mut Outbox) {
+        let changed = self.told.is_some_and(|told| told != self.vardiff.difficulty());
+        if std::mem::take(&mut self.wants_job) || changed {
             self.notify(now, out);
+        }
+        if changed {
             self.report_workers(WorkerChange::Retargeted, out);
         }
     }
 
-    /// Sends the newest job, and before it the difficulty when that is news.
+    /// Sends the newest job, and before it the difficulty when that is news. The first goes out as soon as
+    /// the miner has subscribed and named itself, in any order.
     fn notify(&mut self, now: Now, out: &mut Outbox) {
         let Some(job) = self.current.clone().filter(|_| self.subscribed) else { return };
         let Some(payout) = &self.payout else { return };
@@ -196,6 +192,9 @@ impl Session {
             Ok(coinbase) => coinbase,
             Err(error) => return out.halt = Some(error),
         };
+        if self.started_ms.is_none() {
+            self.choose_start(now);
+        }
         let hardest = self.limits.max.min(Difficulty::not_above(job.network_target));
         self.vardiff.set_max(hardest);
         let difficulty = self.vardiff.difficulty();
@@ -213,6 +212,7 @@ impl Session {
         let time = if clean { fresh } else { fresh.max(self.notified_time.saturating_add(1)) };
         let id = job.number.get() << 8 | u32::from(self.resent);
         out.bytes.line(&message::notify(id, &job, &coinbase, time, clean));
+        self.started_ms.get_or_insert(now.ms);
         self.notified_ms = now.ms;
         self.notified_time = time;
         if clean {
@@ -251,20 +251,20 @@ impl Session {
 impl crate::Session for Session {
     fn on_bytes(&mut self, input: &mut [u8], now: Now, out: &mut Outbox) {
         self.take(input, now, out);
-        if out.close.is_none() && out.halt.is_none() {
-            self.retarget(now, out);
+        if out.close.is_none() {
+            self.catch_up(now, out);
         }
     }
 
     fn on_job(&mut self, job: &Arc<Job>, now: Now, out: &mut Outbox) {
         self.current = Some(Arc::clone(job));
-        self.begin(now, out);
+        self.notify(now, out);
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Outbox) {
         let Some(started_ms) = self.started_ms else { return };
         self.vardiff.on_tick(now.ms);
-        self.retarget(now, out);
+        self.catch_up(now, out);
         if now.ms.saturating_sub(self.notified_ms) >= NOTIFY_EVERY_MS {
             self.notify(now, out);
         }

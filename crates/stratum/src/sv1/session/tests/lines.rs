@@ -77,6 +77,28 @@ fn a_line_that_is_too_long_ends_the_connection_however_it_comes() {
 }
 
 #[test]
+fn whoever_asks_a_thousand_times_gets_little_more_than_he_sent() {
+    let (mut session, _) = mining();
+    let lines = [
+        r#"{"id":1,"method":"mining.subscribe","params":[]}"#,
+        r#"{"id":1,"method":"mining.authorize","params":["garage"]}"#,
+        r#"{"id":1,"method":"mining.suggest_difficulty","params":[2]}"#,
+        r#"{"id":1,"method":"mining.configure","params":[["a","b","c","d","e","f","g","h"]]}"#,
+        r#"{"id":1,"method":"x"}"#,
+        "x",
+    ];
+    for line in lines {
+        let flood = format!(
+            "{line}
+"
+        )
+        .repeat(1_000);
+        let out = session.on_bytes(flood.as_bytes(), START);
+        assert!(out.bytes.len() < 8 * flood.len(), "{line}: {}", out.bytes.len());
+    }
+}
+
+#[test]
 fn nothing_is_held_between_whole_lines() {
     let (mut session, _) = mining();
     session.on_bytes(br#"{"id":1,"method":"#, START);
