@@ -77,7 +77,7 @@ pub enum Protocol {
 pub enum WorkerChange {
     /// It sent its first share, or had a job for longer than a health probe stays.
     Joined,
-    /// Its difficulty changed.
+    /// Its difficulty changed, or one was found to fit its speed.
     Retargeted,
     /// It ended.
     Left,

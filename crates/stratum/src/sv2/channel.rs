@@ -75,6 +75,8 @@ pub(super) struct Channel {
     notified_tip: Option<BlockHash>,
     /// It was reported: it is a miner and no probe.
     pub known: bool,
+    /// What was reported last as found to fit it.
+    pub reported: Option<Difficulty>,
 }
 
 /// SubmitSharesStandard or SubmitSharesExtended.
@@ -134,6 +136,7 @@ impl Channel {
             notified_time: 0,
             notified_tip: None,
             known: false,
+            reported: None,
         }
     }
 
@@ -147,6 +150,11 @@ impl Channel {
         } else {
             self.vardiff.set_min(limits.min);
         }
+    }
+
+    /// Whether another difficulty was found to fit it than was reported.
+    pub fn has_news(&self) -> bool {
+        self.known && self.reported != self.vardiff.measured()
     }
 
     /// This channel's coinbase for a job.

@@ -45,6 +45,8 @@ pub struct Session {
     started_ms: Option<u64>,
     /// Its workers were reported: it is a miner and no probe.
     known: bool,
+    /// What was reported last as found to fit them.
+    reported: Option<Difficulty>,
     /// By user name as the miner writes it.
     workers: BTreeMap<String, Arc<Identity>>,
     /// Whom its coinbases pay: settled by the first user name.
@@ -82,6 +84,7 @@ impl Session {
             subscribed: false,
             started_ms: None,
             known: false,
+            reported: None,
             workers: BTreeMap::new(),
             payout: None,
             version_mask: 0,
@@ -230,8 +233,9 @@ impl Session {
     }
 
     /// Says nothing of a connection that may still be a probe.
-    fn report_workers(&self, change: WorkerChange, out: &mut Outbox) {
+    fn report_workers(&mut self, change: WorkerChange, out: &mut Outbox) {
         if self.known {
+            self.reported = self.vardiff.measured();
             out.news.extend(self.workers.values().map(|identity| self.seen(identity, change)));
         }
     }
@@ -270,6 +274,9 @@ impl crate::Session for Session {
         }
         if now.ms.saturating_sub(started_ms) >= PROBE_MS {
             self.make_known(out);
+        }
+        if self.reported != self.vardiff.measured() {
+            self.report_workers(WorkerChange::Retargeted, out);
         }
     }
 

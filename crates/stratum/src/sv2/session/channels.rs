@@ -233,7 +233,7 @@ impl Session {
         let id = message.channel_id;
         let user_agent = self.user_agent();
         let group = self.channel(id).map_or(id, |channel| channel.group);
-        self.channels.retain(|channel| {
+        self.channels.retain_mut(|channel| {
             let stays = channel.id != id && channel.group != id;
             if !stays && channel.known {
                 out.news.push(seen(channel, &user_agent, WorkerChange::Left));

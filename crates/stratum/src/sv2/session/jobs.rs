@@ -43,6 +43,7 @@ impl Session {
     pub(super) fn try_on_tick(&mut self, now: Now, out: &mut Outbox) -> Result<(), Stop> {
         let Some(job) = self.current.clone() else { return Ok(()) };
         let hardest = Difficulty::not_above(job.network_target);
+        let user_agent = self.user_agent();
         let mut due = Vec::new();
         for position in 0..self.channels.len() {
             let Some(channel) = self.channels.get_mut(position) else { break };
@@ -54,6 +55,9 @@ impl Session {
             }
             if self.settle(position, hardest, out)? || quiet {
                 due.push(position);
+            }
+            if let Some(channel) = self.channels.get_mut(position).filter(|channel| channel.has_news()) {
+                out.news.push(seen(channel, &user_agent, WorkerChange::Retargeted));
             }
         }
         self.send(&due, Sending { job: &job, with_prev_hash: false, now }, out)

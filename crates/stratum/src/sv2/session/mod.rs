@@ -245,7 +245,7 @@ impl crate::Session for Session {
 
     fn on_close(&mut self, out: &mut Outbox) {
         let user_agent = self.user_agent();
-        let known = self.channels.iter().filter(|channel| channel.known);
+        let known = self.channels.iter_mut().filter(|channel| channel.known);
         out.news.extend(known.map(|channel| seen(channel, &user_agent, WorkerChange::Left)));
     }
 
@@ -259,7 +259,8 @@ fn read<'a, M: Decodable<'a>>(payload: &'a mut [u8]) -> Result<M, Broken> {
     from_bytes(payload).map_err(|_| UNREADABLE)
 }
 
-fn seen(channel: &Channel, user_agent: &Arc<str>, change: WorkerChange) -> News {
+fn seen(channel: &mut Channel, user_agent: &Arc<str>, change: WorkerChange) -> News {
+    channel.reported = channel.vardiff.measured();
     News::Worker(WorkerSeen {
         identity: Arc::clone(&channel.identity),
         protocol: Protocol::Sv2,
