@@ -14,6 +14,9 @@ pub const AUTHORITY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72
 /// Its secret half, which is as public.
 const AUTHORITY_SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
 const PATIENCE: Duration = Duration::from_secs(30);
+/// It closes a channel that sends far more shares than it expects between two blocks: it shall expect any
+/// number.
+const ENDLESS: f64 = 1e6;
 /// Their default log costs a fourth of their speed: measured is the better figure.
 const QUIET: &[(&str, &str)] = &[("RUST_LOG", "warn")];
 
@@ -41,7 +44,7 @@ impl ReferencePool {
             "authority_public_key = \"{AUTHORITY}\"\nauthority_secret_key = \"{AUTHORITY_SECRET}\"\n\
              cert_validity_sec = 86400\nlisten_address = \"127.0.0.1:{port}\"\n\
              coinbase_reward_script = \"{PAYS_NOBODY}\"\nserver_id = 1\npool_signature = \"bench\"\n\
-             shares_per_minute = 6.0\nshare_batch_size = {share_batch_size}\n\
+             shares_per_minute = {ENDLESS:?}\nshare_batch_size = {share_batch_size}\n\
              [template_provider_type.BitcoinCoreIpc]\nversion = 31\nnetwork = \"{network}\"\n\
              data_dir = {node:?}\nfee_threshold = 100\nmin_interval = 5\n",
             network = chain.network().core_name(),

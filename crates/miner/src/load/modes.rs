@@ -41,7 +41,9 @@ pub fn measure<T: Talker>(options: &LoadOptions, talker: impl Fn(usize) -> T) ->
     match options.mode {
         Mode::Throughput => throughput(&mut swarm, options.window, end)?,
         Mode::Latency => latency(&mut swarm, options.rate, start, end)?,
-        Mode::Jobs | Mode::Idle => idle(&mut swarm, end)?,
+        // Awake all the time: on loopback it is the sender that pays for waking a reader, as no network does.
+        Mode::Jobs => idle(&mut swarm, end, Duration::ZERO)?,
+        Mode::Idle => idle(&mut swarm, end, LONGEST)?,
     }
     let measured = Measured {
         time: swarm.elapsed() - start,
@@ -87,9 +89,9 @@ fn latency<T: Talker>(swarm: &mut Swarm<T>, rate: u32, start: Duration, end: Dur
 }
 
 /// Nothing is sent but what the protocol asks for.
-fn idle<T: Talker>(swarm: &mut Swarm<T>, end: Duration) -> anyhow::Result<()> {
+fn idle<T: Talker>(swarm: &mut Swarm<T>, end: Duration, rest: Duration) -> anyhow::Result<()> {
     while let Some(left) = end.checked_sub(swarm.elapsed()) {
-        swarm.turn(left.min(LONGEST))?;
+        swarm.turn(left.min(rest))?;
     }
     Ok(())
 }
