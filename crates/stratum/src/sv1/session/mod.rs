@@ -26,7 +26,7 @@ use crate::vardiff::{Vardiff, VardiffLimits};
 use submit::Waiting;
 
 /// Lines in a row that are not JSON-RPC before the client is taken for something else.
-const MAX_GARBAGE: u32 = 10;
+const MAX_GARBAGE: u32 = 3;
 /// Bytes in a line.
 const MAX_LINE_BYTES: usize = 8 << 10;
 /// The first byte of everything that TLS says before it is encrypted.
@@ -145,9 +145,8 @@ impl Session {
             Line::Empty => {}
             Line::Garbage => {
                 self.garbage += 1;
-                if self.garbage >= MAX_GARBAGE {
-                    out.close = Some("it does not speak Stratum");
-                }
+                let many = self.garbage >= MAX_GARBAGE;
+                out.close = foreign(line).or(many.then_some("it does not speak Stratum"));
                 let sentence = "Not a JSON-RPC request; this port speaks Stratum V1";
                 out.bytes.line(&message::error("null", ErrorCode::Other, sentence));
             }
@@ -294,8 +293,7 @@ impl crate::Session for Session {
     }
 }
 
-/// What speaks so, when the beginning of a line shows that it is not Stratum: other protocols may never
-/// send the end of a line.
+/// What speaks so, when a line, or the beginning of one that may never end, shows that it is not Stratum.
 fn foreign(beginning: &[u8]) -> Option<&'static str> {
     let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     match beginning.trim_ascii_start().first() {

@@ -44,6 +44,9 @@ fn who_speaks_another_protocol_is_not_waited_for() {
     let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[0xa7; 300]].concat();
     let out = session().on_bytes(&hello, START);
     assert!(out.close.unwrap().contains("TLS") && out.bytes.is_empty(), "{out:?}");
+    // Even when one of its bytes happens to end a line.
+    let out = session().on_bytes(&hello[..11].iter().copied().chain(*b"\n{").collect::<Vec<_>>(), START);
+    assert!(out.close.unwrap().contains("TLS"), "{out:?}");
     let noise: Vec<u8> = (0..64).map(|byte: u8| byte.wrapping_mul(37) | 0x80).collect();
     assert!(session().on_bytes(&noise, START).close.is_some());
     // A line that comes in pieces is.
