@@ -39,15 +39,25 @@ pub struct Pool {
 impl Pool {
     /// A pool on `node` in mode pool. `settings` come first in its settings file.
     pub fn new(node: &TestNode, settings: &str) -> Self {
-        Self::with(node, &format!("coinbase_descriptor_file = 'descriptor'\n{settings}"))
+        let settings = format!("coinbase_descriptor_file = 'descriptor'\n{settings}");
+        Self::with(node, &settings, &format!("ipc_socket = '{}'", node.socket().display()))
     }
 
     /// The same in mode solo.
     pub fn solo(node: &TestNode, settings: &str) -> Self {
-        Self::with(node, &format!("mode = 'solo'\n{settings}"))
+        let settings = format!("mode = 'solo'\n{settings}");
+        Self::with(node, &settings, &format!("ipc_socket = '{}'", node.socket().display()))
     }
 
-    fn with(node: &TestNode, settings: &str) -> Self {
+    /// One whose jobs come from a template provider.
+    pub fn on_provider(node: &TestNode, address: &str, authority_key: &str) -> Self {
+        let provider =
+            format!("[template_provider]\naddress = '{address}'\nauthority_key = '{authority_key}'");
+        Self::with(node, "coinbase_descriptor_file = 'descriptor'", &provider)
+    }
+
+    /// `settings` come first, `source` last, after what `[node]` has anyhow.
+    fn with(node: &TestNode, settings: &str, source: &str) -> Self {
         // Not $TMPDIR: the path of a unix socket may have 107 bytes.
         let dir = tempfile::Builder::new().prefix("pbp").tempdir_in("/tmp").unwrap();
         std::fs::write(dir.path().join("descriptor"), EVERYBODYS).unwrap();
@@ -55,10 +65,9 @@ impl Pool {
         let text = format!(
             "network = '{network}'\ndata_dir = '{}'\nlog_file = '{}'\n{settings}\n\
              [stratum_v1]\nlisten = '127.0.0.1:0'\n[stratum_v2]\nlisten = '127.0.0.1:0'\n\
-             [node]\nipc_socket = '{}'\nrpc_port = {}\ncookie_file = '{}'\n",
+             [node]\nrpc_port = {}\ncookie_file = '{}'\n{source}\n",
             dir.path().join("data").display(),
             dir.path().join("log").display(),
-            node.socket().display(),
             node.rpc_url().rsplit(':').next().unwrap(),
             node.cookie_file().display(),
         );
