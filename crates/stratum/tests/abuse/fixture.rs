@@ -7,7 +7,7 @@ use std::time::Duration;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, CompactTarget, ScriptBuf};
 use poolbox_accounting::{Difficulty, Network, Sats};
-use poolbox_stratum::server::{Extranonces, Limits, Server};
+use poolbox_stratum::server::{Extranonces, Limits, Server, Transport};
 use poolbox_stratum::sv1::Sv1;
 use poolbox_stratum::sv2::{AuthorityKey, Sv2};
 use poolbox_stratum::{
@@ -67,6 +67,7 @@ impl ShareSink for FakeJournal {
 pub struct Pool {
     pub sv1: SocketAddr,
     pub sv2: SocketAddr,
+    settings: Arc<SessionSettings>,
     pub server: Arc<Server<FakeJournal>>,
     pub journal: Arc<FakeJournal>,
     pub jobs: watch::Sender<Option<Arc<Job>>>,
@@ -98,17 +99,27 @@ impl Pool {
         let addresses = (sv1.local_addr().unwrap(), sv2.local_addr().unwrap());
         let port = Sv1::new(Arc::clone(&settings), Arc::clone(&extranonces));
         let serving_sv1 = tokio::spawn(Arc::clone(&server).serve(port, sv1, stop.clone()));
-        let port = Sv2::new(settings, extranonces, authority());
+        let port = Sv2::new(Arc::clone(&settings), extranonces, authority());
         let serving_sv2 = tokio::spawn(Arc::clone(&server).serve(port, sv2, stop.clone()));
         Self {
             sv1: addresses.0,
             sv2: addresses.1,
+            settings,
             server,
             journal,
             jobs,
             stop,
             serving: vec![serving_sv1, serving_sv2],
         }
+    }
+
+    /// One more Sv1 port, with something below the protocol.
+    pub async fn serve_over(&self, transport: impl Transport) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let port = Sv1::new(Arc::clone(&self.settings), Arc::new(Extranonces::new()));
+        tokio::spawn(Arc::clone(&self.server).serve_over(transport, port, listener, self.stop.clone()));
+        address
     }
 
     /// Waits until so many connections are open.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use poolbox_stratum::server::Limits;
+use poolbox_stratum::server::{Limits, Transport};
 use stratum_core::mining_sv2 as mining;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -35,6 +35,34 @@ async fn who_drips_its_handshake_is_let_go() {
     assert!(!last_words(&mut half).await.is_empty());
     last_words(&mut TcpStream::connect(pool.sv2).await.unwrap()).await;
     pool.comes_to(0).await;
+}
+
+/// Something between socket and protocol whose handshake never ends.
+struct Endless;
+
+impl Transport for Endless {
+    type Stream = TcpStream;
+
+    async fn open(&self, _socket: TcpStream) -> std::io::Result<TcpStream> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_below_the_protocol_has_its_time_and_its_seat() {
+    let limits = Limits { handshake: SHORT, connections_per_address: 1, ..generous() };
+    let pool = Pool::start(limits).await;
+    let address = pool.serve_over(Endless).await;
+    let mut first = TcpStream::connect(address).await.unwrap();
+    pool.comes_to(1).await;
+    assert!(last_words(&mut TcpStream::connect(pool.sv1).await.unwrap()).await.is_empty());
+    last_words(&mut first).await;
+    pool.comes_to(0).await;
+    MinerV1::connect(pool.sv1).await.mine().await;
+    // Nor does a stop wait for it.
+    let mut second = TcpStream::connect(address).await.unwrap();
+    pool.stop.cancel();
+    last_words(&mut second).await;
 }
 
 #[tokio::test]
