@@ -51,9 +51,9 @@ pub struct Status {
     pub journal: Journal,
     /// What each owner's workers do together, ordered by owner.
     pub owners: Vec<Owner>,
-    /// Workers known, ordered by owner and name. Beyond 10,000 those that left first are forgotten.
+    /// Workers known, ordered by owner and name. Beyond 10,000, those that are away are forgotten.
     pub workers: Vec<Worker>,
-    /// Blocks found since the start, and earlier ones that are not in the chain yet; newest first.
+    /// The latest hundred blocks found, newest first.
     pub blocks: Vec<Block>,
 }
 
@@ -139,7 +139,7 @@ pub struct Source {
 /// The newest job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
-    /// Its number, as the first six hex digits of Sv1 job ids tell.
+    /// Its number.
     pub number: u32,
     /// How long ago it was made, in milliseconds.
     pub age_ms: u64,
@@ -294,7 +294,7 @@ pub struct Block {
     pub height: u32,
     /// Its hash.
     pub hash: String,
-    /// Who found it, as `owner.worker`; none when that was before a restart.
+    /// Who found it, as `owner.worker`; none when a restart lost that.
     pub finder: Option<String>,
     /// When, Unix seconds.
     pub found_at: u64,

@@ -1,11 +1,11 @@
 //! Where accepted shares go: block solutions to the node at once, every share to the journal, and what
 //! the operator is told to the counters.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bitcoin::BlockHash;
 use poolbox_accounting::{Difficulty, Identity, Network};
 use poolbox_api::pool::Block;
 use poolbox_journal::{Journal, NewShare};
@@ -14,16 +14,15 @@ use poolbox_stratum::{
     WorkerSeen,
 };
 use poolbox_work_source::blocks::{BlockKeeper, Found, Outcome};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::found::FoundBlocks;
 use crate::jobs::Halt;
 use crate::lag::Lag;
 use crate::latency::Latency;
-use crate::notebook::{Notebook, WRITE_EVERY};
+use crate::notebook::{Notebook, Notes, WRITE_EVERY};
 use crate::workers::{Listing, Moment, Runs, Workers};
-
-/// Blocks that are listed.
-const MAX_BLOCKS: usize = 100;
 
 /// The pool's share sink.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub struct Books {
     started: Instant,
     notebook: Notebook,
     workers: Mutex<Workers>,
-    blocks: Mutex<VecDeque<Block>>,
+    blocks: Mutex<FoundBlocks>,
     /// How far disk and queue are behind.
     pub lag: Lag,
     /// How fast jobs reach the miners.
@@ -50,47 +49,37 @@ impl Books {
         journal: Journal,
         keeper: BlockKeeper,
         halt: Arc<Halt>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let notebook = Notebook::of(data_dir);
-        let workers = Workers::from_remembered(notebook.read(), network);
-        Self {
+        let notes = notebook.read();
+        let blocks = FoundBlocks::from_remembered(notes.blocks, &keeper.pending());
+        let left = keeper.left();
+        let books = Arc::new(Self {
             journal,
             keeper,
             halt,
             started: Instant::now(),
             notebook,
-            workers: Mutex::new(workers),
-            blocks: Mutex::default(),
+            workers: Mutex::new(Workers::from_remembered(notes.workers, network)),
+            blocks: Mutex::new(blocks),
             lag: Lag::default(),
             latency: Latency::new(),
-        }
+        });
+        left.into_iter().for_each(|(hash, outcome)| books.await_outcome(hash, outcome));
+        books
     }
 
     /// What is known of the workers.
     pub fn listing(&self) -> Listing {
         let now = self.now();
-        self.workers().listing(now)
+        let listing = self.workers().listing(now);
+        listing.in_order()
     }
 
-    /// Blocks found, newest first; those of before a restart only while they are not in the chain.
+    /// Blocks found, newest first.
     pub fn blocks(&self) -> Vec<Block> {
-        let mut blocks: Vec<Block> = self.found().iter().cloned().collect();
-        for pending in self.keeper.pending() {
-            let hash = pending.hash.to_string();
-            match blocks.iter_mut().find(|block| block.hash == hash) {
-                Some(block) => block.trouble = pending.trouble,
-                None => blocks.push(Block {
-                    height: pending.height,
-                    hash,
-                    finder: None,
-                    found_at: pending.found_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-                    confirmed: false,
-                    lost: None,
-                    trouble: pending.trouble,
-                }),
-            }
-        }
-        blocks
+        let pending = self.keeper.pending();
+        self.found().listed(&pending)
     }
 
     /// For how long the oldest share waits that is not in the quote queue, in milliseconds.
@@ -108,16 +97,17 @@ impl Books {
 
     /// Writes down what is to be remembered, if there is news.
     pub async fn write_notes(&self) {
-        let remembered = {
-            let mut workers = self.workers();
-            workers.news_to_remember().then(|| workers.remembered())
-        };
-        let Some(remembered) = remembered else { return };
-        let notebook = self.notebook.clone();
-        let written = tokio::task::spawn_blocking(move || notebook.write(&remembered)).await;
+        let news = [self.workers().news_to_remember(), self.found().news_to_remember()];
+        if news == [false, false] {
+            return;
+        }
+        let (listing, blocks, notebook) = (self.listing(), self.found().remembered(), self.notebook.clone());
+        let write = move || notebook.write(&Notes { workers: listing.remembered(), blocks });
+        let written = tokio::task::spawn_blocking(write).await;
         if let Ok(Err(error)) = written {
             self.workers().not_remembered();
-            tracing::warn!(%error, "what is known of the workers cannot be written down; a restart would forget it");
+            self.found().not_remembered();
+            tracing::warn!(%error, "what is known of workers and blocks cannot be written down; a restart would forget it");
         }
     }
 
@@ -125,7 +115,7 @@ impl Books {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn found(&self) -> MutexGuard<'_, VecDeque<Block>> {
+    fn found(&self) -> MutexGuard<'_, FoundBlocks> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,31 +129,19 @@ impl Books {
         let (hash, height) = (share.hash, found.job.template.height);
         let finder = format!("{}.{}", share.identity.owner, share.identity.worker);
         tracing::info!(height, %hash, finder, "block found");
-        let block = Block {
-            height,
-            hash: hash.to_string(),
-            finder: Some(finder),
-            found_at: unix_ms() / 1000,
-            confirmed: false,
-            lost: None,
-            trouble: None,
-        };
-        {
-            let mut blocks = self.found();
-            blocks.push_front(block);
-            blocks.truncate(MAX_BLOCKS);
-        }
+        self.found().add(height, hash.to_string(), finder, unix_ms() / 1000);
         let template = Arc::clone(&found.job.template);
-        let fate = self.keeper.found(Found { template, header: found.header, coinbase: found.coinbase });
+        let outcome = self.keeper.found(Found { template, header: found.header, coinbase: found.coinbase });
+        self.await_outcome(hash, outcome);
+    }
+
+    /// Notes what becomes of a block, once it is known.
+    fn await_outcome(self: &Arc<Self>, hash: BlockHash, outcome: oneshot::Receiver<Outcome>) {
         let books = Arc::clone(self);
         tokio::spawn(async move {
-            // The keeper says in the log what it does about the block; gone is it only when the pool stops.
-            let Ok(outcome) = fate.await else { return };
-            if let Some(block) = books.found().iter_mut().find(|block| block.hash == hash.to_string()) {
-                match outcome {
-                    Outcome::OnChain => block.confirmed = true,
-                    Outcome::Lost { reason } => block.lost = Some(reason),
-                }
+            // The keeper says in the log what it does about the block; it is gone only when the pool stops.
+            if let Ok(outcome) = outcome.await {
+                books.found().settle(&hash.to_string(), outcome);
             }
         });
     }
@@ -211,7 +189,8 @@ impl ShareSink for Sink {
         Box::pin(async move {
             let waiting = books.lag.waiting(shares.len() as u64);
             let last = books.journal.append(shares).await.map_err(|error| {
-                tracing::error!(%error, "shares could not be journalled");
+                // The journal says in the log that it cannot write, once.
+                tracing::debug!(%error, "shares could not be journalled");
                 SinkError(error.to_string())
             })?;
             drop(waiting);

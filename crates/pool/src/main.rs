@@ -3,6 +3,7 @@
 mod authority;
 mod books;
 mod coinbases;
+mod found;
 mod jobs;
 mod lag;
 mod latency;

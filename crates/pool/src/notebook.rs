@@ -1,4 +1,4 @@
-//! The file that remembers the workers past a restart. It is replaced as a whole, so that at any moment
+//! The file that remembers workers and found blocks past a restart. It is replaced as a whole, so that at any moment
 //! there is a complete one; losing it costs counters and a few minutes of finding difficulties, no work.
 
 use std::fs::{File, OpenOptions};
@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use poolbox_api::pool::Block;
 use serde::{Deserialize, Serialize};
 
 use crate::workers::Remembered;
@@ -14,16 +15,26 @@ use crate::workers::Remembered;
 /// How often it is written while there is news.
 pub const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Its name in the data directory.
-const NAME: &str = "workers.json";
+const NAME: &str = "notes.json";
 /// What this program writes; it reads nothing newer.
 const VERSION: u32 = 1;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notes {
+    /// Of the workers.
+    #[serde(flatten)]
+    pub workers: Remembered,
+    /// Blocks found, newest first.
+    pub blocks: Vec<Block>,
+}
 
 /// The file as it is written.
 #[derive(Serialize)]
 struct Written<'a> {
     version: u32,
     #[serde(flatten)]
-    remembered: &'a Remembered,
+    notes: &'a Notes,
 }
 
 /// What every version of the file begins with.
@@ -46,13 +57,13 @@ impl Notebook {
 
     /// What is remembered; nothing where there is no file. One that cannot be read, or that a newer
     /// version wrote, is told of and moved aside: it never keeps the pool from starting.
-    pub fn read(&self) -> Remembered {
+    pub fn read(&self) -> Notes {
         let reason = match std::fs::read(&self.path) {
             Ok(bytes) => match parse(&bytes) {
-                Ok(remembered) => return remembered,
+                Ok(notes) => return notes,
                 Err(reason) => reason,
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => return Remembered::default(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Notes::default(),
             Err(error) => error.to_string(),
         };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -60,24 +71,24 @@ impl Notebook {
         let (file, kept) = (self.path.display(), aside.display());
         match std::fs::rename(&self.path, &aside) {
             Ok(()) => {
-                tracing::warn!(%file, %kept, reason, "workers are counted anew: what was remembered of them cannot be read and was moved aside");
+                tracing::warn!(%file, %kept, reason, "workers and blocks are counted anew: what was remembered of them cannot be read and was moved aside");
             }
             Err(error) => {
-                tracing::warn!(%file, reason, %error, "workers are counted anew: what was remembered of them cannot be read, nor moved aside");
+                tracing::warn!(%file, reason, %error, "workers and blocks are counted anew: what was remembered of them cannot be read, nor moved aside");
             }
         }
-        Remembered::default()
+        Notes::default()
     }
 
     /// Replaces what is remembered. Blocks until it is on disk.
     ///
     /// # Errors
     /// When it cannot be written; the file is then as it was.
-    pub fn write(&self, remembered: &Remembered) -> io::Result<()> {
+    pub fn write(&self, notes: &Notes) -> io::Result<()> {
         let partial = self.path.with_extension("json.partial");
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&partial)?;
         let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &Written { version: VERSION, remembered })?;
+        serde_json::to_writer(&mut writer, &Written { version: VERSION, notes })?;
         writer.write_all(b"\n")?;
         writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&partial, &self.path)?;
@@ -88,7 +99,7 @@ impl Notebook {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Remembered, String> {
+fn parse(bytes: &[u8]) -> Result<Notes, String> {
     let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if head.version > VERSION {
         return Err(format!("it is of version {}, and this program reads up to {VERSION}", head.version));
@@ -99,12 +110,16 @@ fn parse(bytes: &[u8]) -> Result<Remembered, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::found::FoundBlocks;
     use crate::workers::{Moment, Workers, fixture};
 
-    fn remembered() -> Remembered {
+    fn notes() -> Notes {
         let mut workers = Workers::new();
         workers.accepted(&fixture::one_share("garage.one"), Moment { ms: 1, unix: 1 });
-        workers.remembered()
+        let mut blocks = FoundBlocks::default();
+        blocks.add(7, "hash".into(), "garage.one".into(), 1);
+        let listing = workers.listing(Moment { ms: 2, unix: 2 });
+        Notes { workers: listing.remembered(), blocks: blocks.remembered() }
     }
 
     fn files(dir: &Path) -> Vec<String> {
@@ -116,14 +131,14 @@ mod tests {
     fn what_was_written_is_read_again_and_a_torn_write_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let notebook = Notebook::of(dir.path());
-        assert_eq!(notebook.read(), Remembered::default());
-        notebook.write(&remembered()).unwrap();
-        assert_eq!((notebook.read(), files(dir.path())), (remembered(), vec![NAME.to_owned()]));
+        assert_eq!(notebook.read(), Notes::default());
+        notebook.write(&notes()).unwrap();
+        assert_eq!((notebook.read(), files(dir.path())), (notes(), vec![NAME.to_owned()]));
         // As a power cut leaves it, before the rename.
-        std::fs::write(dir.path().join("workers.json.partial"), "{\"vers").unwrap();
-        assert_eq!(notebook.read(), remembered());
-        notebook.write(&Remembered::default()).unwrap();
-        assert_eq!((notebook.read(), files(dir.path())), (Remembered::default(), vec![NAME.to_owned()]));
+        std::fs::write(dir.path().join("notes.json.partial"), "{\"vers").unwrap();
+        assert_eq!(notebook.read(), notes());
+        notebook.write(&Notes::default()).unwrap();
+        assert_eq!((notebook.read(), files(dir.path())), (Notes::default(), vec![NAME.to_owned()]));
     }
 
     #[test]
@@ -132,12 +147,12 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let notebook = Notebook::of(dir.path());
             std::fs::write(dir.path().join(NAME), text).unwrap();
-            assert_eq!(notebook.read(), Remembered::default(), "{text}");
+            assert_eq!(notebook.read(), Notes::default(), "{text}");
             let names = files(dir.path());
-            assert!(names.len() == 1 && names[0].starts_with("workers.json.aside-"), "{names:?}");
+            assert!(names.len() == 1 && names[0].starts_with("notes.json.aside-"), "{names:?}");
             assert_eq!(std::fs::read_to_string(dir.path().join(&names[0])).unwrap(), text);
-            notebook.write(&remembered()).unwrap();
-            assert_eq!(notebook.read(), remembered());
+            notebook.write(&notes()).unwrap();
+            assert_eq!(notebook.read(), notes());
         }
     }
 }

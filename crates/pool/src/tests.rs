@@ -45,7 +45,6 @@ impl Pool {
         maker.publish(Arc::new(fixture::template()));
         let keeper = BlockKeeper::open(&dir.join("blocks"), Arc::clone(&source), None).unwrap();
         let books = Books::open(dir, Network::Devnet, journal.clone(), keeper, Arc::clone(&halt));
-        let books = Arc::new(books);
         let sink = Arc::new(Sink(Arc::clone(&books)));
         let session = SessionSettings {
             network: Network::Devnet,

@@ -8,7 +8,7 @@ use poolbox_testnode::TestNode;
 use rig::{PATIENCE, Pool, RealMiner, files};
 use serde_json::Value;
 
-const FILE: &str = "workers.json";
+const FILE: &str = "notes.json";
 
 fn worker(status: &Status) -> &Worker {
     status.workers.iter().find(|worker| (&*worker.owner, &*worker.name) == ("garage", "one")).unwrap()
@@ -67,7 +67,7 @@ async fn a_killed_pool_remembers_what_fits_its_workers_and_what_they_did() {
     std::fs::write(pool.data().join(FILE), "{\"version\":1,").unwrap();
     let anew = pool.start_with_work().await;
     assert!(anew.workers.is_empty() && anew.journal.shares >= was.shares.accepted);
-    assert!(files(&pool.data()).iter().any(|name| name.starts_with("workers.json.aside-")));
+    assert!(files(&pool.data()).iter().any(|name| name.starts_with("notes.json.aside-")));
     assert!(pool.log().contains("moved aside"));
     assert!(pool.stop().success());
 }

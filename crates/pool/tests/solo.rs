@@ -76,6 +76,9 @@ async fn every_block_on_the_chain_pays_the_miner_that_found_it() {
         |owner: &String| status.workers.iter().find(|worker| worker.owner == *owner).unwrap().protocol;
     let spoken = addresses.each_ref().map(protocol);
     assert_eq!(spoken, [Protocol::Sv1, Protocol::Sv2, Protocol::Sv2]);
-    assert!(pool.metrics().contains("\npoolbox_halted 0\n"));
+    let page = pool.metrics().to_lowercase();
+    assert!(
+        page.contains("content-type: text/plain; version=0.0.4") && page.contains("\npoolbox_halted 0\n")
+    );
     assert!(pool.stop().success());
 }

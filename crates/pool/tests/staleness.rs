@@ -81,12 +81,16 @@ async fn a_block_found_while_the_node_is_away_is_in_the_chain_when_it_is_back() 
     assert_eq!(told.blocks[0].hash, block.hash);
     assert!(pool.metrics().contains("\npoolbox_blocks{state=\"sent\"} 1\n"), "{}", pool.metrics());
 
-    // Past an end of the pool as well; who found it is then no longer told.
+    // Past an end of the pool as well; who found it is told only when that was written down before.
     pool.kill_nine();
     let again = pool.start().await;
-    assert_eq!((&again.blocks[0].hash, &again.blocks[0].finder), (&block.hash, &None));
+    assert_eq!((&again.blocks[0].hash, again.blocks[0].confirmed), (&block.hash, false));
     node.restart();
-    pool.until("it is in the chain", |status| status.blocks.is_empty()).await;
+    pool.until("it is in the chain", |status| status.blocks[0].confirmed).await;
     assert_eq!(node.cli(&["getblockhash", &block.height.to_string()]), block.hash);
+    assert!(pool.stop().success());
+
+    let told = pool.start().await;
+    assert!(told.blocks[0].hash == block.hash && told.blocks[0].confirmed, "{told:?}");
     assert!(pool.stop().success());
 }

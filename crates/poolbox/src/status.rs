@@ -83,7 +83,7 @@ fn print_pool(status: &pool::Status) {
         );
     }
     for block in status.blocks.iter().take(5) {
-        let finder = block.finder.as_deref().unwrap_or("before a restart");
+        let finder = block.finder.as_deref().unwrap_or("found before a restart");
         let state = match (block.confirmed, &block.lost, &block.trouble) {
             (true, ..) => "in the chain".to_owned(),
             (_, Some(reason), _) => format!("lost: {reason}"),

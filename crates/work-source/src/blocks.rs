@@ -72,6 +72,7 @@ pub struct Pending {
 pub struct BlockKeeper {
     room: Arc<Room>,
     watches: Mutex<JoinSet<()>>,
+    left: Mutex<Vec<(BlockHash, oneshot::Receiver<Outcome>)>>,
 }
 
 /// What the watches of all blocks share.
@@ -94,12 +95,22 @@ impl BlockKeeper {
         let store = Store::open(directory)?;
         let left = store.load()?;
         let room = Room { store, source, rpc: rpc.map(Rpc::new), pending: Mutex::default() };
-        let keeper = Self { room: Arc::new(room), watches: Mutex::default() };
+        let mut keeper = Self { room: Arc::new(room), watches: Mutex::default(), left: Mutex::default() };
+        let mut outcomes = Vec::new();
         for (kept, found_at) in left {
-            let watch = Watch::of_file(Arc::clone(&keeper.room), kept, found_at);
+            let (tell, outcome) = oneshot::channel();
+            outcomes.push((kept.hash, outcome));
+            let watch = Watch::of_file(Arc::clone(&keeper.room), kept, found_at, tell);
             keeper.spawn(watch.run());
         }
+        keeper.left = Mutex::new(outcomes);
         Ok(keeper)
+    }
+
+    /// What becomes of the blocks that were there at the start: as [`Self::found`] tells of new ones. Told
+    /// once.
+    pub fn left(&self) -> Vec<(BlockHash, oneshot::Receiver<Outcome>)> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends a block out and keeps it until it is in the chain. Returns at once; the receiver tells what

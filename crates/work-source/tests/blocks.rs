@@ -40,16 +40,6 @@ fn files(place: &Path) -> Vec<String> {
     files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Waits until no block is pending any more.
-async fn settled(keeper: &BlockKeeper) {
-    let wait = async {
-        while !keeper.pending().is_empty() {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("no block is left pending");
-}
-
 /// Waits until the only file is of this kind.
 async fn kept_as(place: &Path, extension: &str) {
     let wait = async {
@@ -187,8 +177,11 @@ async fn a_block_outlives_the_process_that_found_it() {
     let source = Arc::new(source(&node));
     let keeper = keeper(place.path(), &source, rpc(&node));
     assert_eq!(keeper.pending()[0].hash, hash);
+    let (left, receiver) = keeper.left().remove(0);
+    assert!(left == hash && keeper.left().is_empty());
     node.restart();
-    settled(&keeper).await;
+    assert_eq!(outcome(receiver).await, Outcome::OnChain);
+    assert!(keeper.pending().is_empty());
     assert_eq!(tip(&node), hash);
     assert!(files(place.path()).is_empty());
 }

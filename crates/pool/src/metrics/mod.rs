@@ -82,7 +82,7 @@ fn whole(page: &mut Page, status: &Status) {
     let mut family = page.family(
         "poolbox_blocks",
         Kind::Gauge,
-        "Blocks found since the start, and earlier ones not in the chain yet.",
+        "The latest hundred blocks found, by what became of them.",
     );
     for (state, confirmed, lost) in [("chain", true, false), ("sent", false, false), ("lost", false, true)] {
         let blocks = status.blocks.iter();

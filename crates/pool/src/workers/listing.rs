@@ -12,13 +12,12 @@ use super::rate::HashRate;
 use super::worker::{Tally, Worker};
 use super::{Moment, Workers};
 
-/// A copy of what is known at one time: made quickly under the lock, read without it.
+/// A copy of what is known at one time: made quickly under the lock, put in order and read without it.
 #[derive(Debug)]
 pub struct Listing {
     now: Moment,
-    /// Ordered by owner and name.
-    workers: Vec<(Arc<Identity>, Worker)>,
-    tally: Tally,
+    pub(super) workers: Vec<(Arc<Identity>, Worker)>,
+    pub(super) tally: Tally,
     rate: HashRate,
 }
 
@@ -26,11 +25,18 @@ impl Workers {
     /// What is known now.
     pub fn listing(&self, now: Moment) -> Listing {
         let workers = self.known.iter().map(|(identity, worker)| (Arc::clone(identity), worker.clone()));
-        Listing { now, workers: workers.collect(), tally: self.tally.clone(), rate: self.rate }.sorted()
+        Listing { now, workers: workers.collect(), tally: self.tally.clone(), rate: self.rate }
     }
 }
 
 impl Listing {
+    /// By owner and name, as it is told.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.workers.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        self
+    }
+
     /// What all workers do together.
     pub fn hashrate(&self) -> HashRates {
         self.rate.rates(self.now.ms)
@@ -85,11 +91,6 @@ impl Listing {
             last_share_at: worker.last_share_at,
         };
         self.workers.iter().map(worker).collect()
-    }
-
-    fn sorted(mut self) -> Self {
-        self.workers.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        self
     }
 }
 

@@ -9,6 +9,7 @@ use poolbox_accounting::{Difficulty, Identity, Network, Owner, Work};
 use poolbox_api::pool::Protocol;
 use serde::{Deserialize, Serialize};
 
+use super::listing::Listing;
 use super::worker::{Tally, Worker};
 use super::{MAX_WORKERS, Workers};
 
@@ -53,21 +54,6 @@ impl Workers {
         self.changed = true;
     }
 
-    /// What is to be remembered.
-    pub fn remembered(&self) -> Remembered {
-        let one = |(identity, worker): (&Arc<Identity>, &Worker)| One {
-            owner: identity.owner.to_string(),
-            worker: identity.worker.clone(),
-            protocol: worker.protocol,
-            user_agent: worker.user_agent.as_ref().to_owned(),
-            fits: worker.fits.iter().map(|(agent, fit)| (agent.as_ref().to_owned(), fit.log2())).collect(),
-            shares: (&worker.tally).into(),
-            last_share_at: worker.last_share_at,
-            seen_at: worker.seen_at,
-        };
-        Remembered { shares: (&self.tally).into(), workers: self.known.iter().map(one).collect() }
-    }
-
     /// The workers as they are remembered; nobody is connected. What makes no sense is left out.
     pub fn from_remembered(remembered: Remembered, network: Network) -> Self {
         let mut workers = Self { tally: remembered.shares.into(), ..Self::new() };
@@ -94,6 +80,23 @@ impl Workers {
         }
         workers.away = workers.known.len();
         workers
+    }
+}
+
+impl Listing {
+    /// What is to be remembered.
+    pub fn remembered(&self) -> Remembered {
+        let one = |(identity, worker): &(Arc<Identity>, Worker)| One {
+            owner: identity.owner.to_string(),
+            worker: identity.worker.clone(),
+            protocol: worker.protocol,
+            user_agent: worker.user_agent.as_ref().to_owned(),
+            fits: worker.fits.iter().map(|(agent, fit)| (agent.as_ref().to_owned(), fit.log2())).collect(),
+            shares: (&worker.tally).into(),
+            last_share_at: worker.last_share_at,
+            seen_at: worker.seen_at,
+        };
+        Remembered { shares: (&self.tally).into(), workers: self.workers.iter().map(one).collect() }
     }
 }
 

@@ -45,7 +45,7 @@ fn rejected(identity: &Arc<Identity>) -> RejectedShare {
 
 /// The worker by this name in a listing.
 fn told(workers: &Workers, name: &str, now: Moment) -> pool::Worker {
-    workers.listing(now).workers().into_iter().find(|worker| worker.name == name).unwrap()
+    workers.listing(now).in_order().workers().into_iter().find(|worker| worker.name == name).unwrap()
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn an_owner_has_the_speed_of_all_its_workers_and_the_box_of_all_owners() {
     for second in (0..=120).step_by(4) {
         workers.accepted(&everybody.iter().map(|identity| run(identity, 1, 40)).collect(), at(second));
     }
-    let listing = workers.listing(at(120));
+    let listing = workers.listing(at(120)).in_order();
     let owners = listing.owners();
     let told: Vec<_> =
         owners.iter().map(|owner| (owner.owner.as_str(), owner.workers, owner.connected)).collect();
@@ -121,7 +121,7 @@ fn a_restart_forgets_no_worker_only_its_speed_and_its_connections() {
     workers.rejected(&rejected(&one));
     workers.seen(&seen(&identity("attic.free"), "load", None, WorkerChange::Joined), at(2));
     assert!(workers.news_to_remember() && !workers.news_to_remember());
-    let text = serde_json::to_string(&workers.remembered()).unwrap();
+    let text = serde_json::to_string(&workers.listing(at(5)).remembered()).unwrap();
     let again = Workers::from_remembered(serde_json::from_str(&text).unwrap(), Network::Devnet);
     let (before, after) = (told(&workers, "one", at(5)), told(&again, "one", at(5)));
     assert_eq!((&after.shares, after.last_share_at), (&before.shares, before.last_share_at));

@@ -23,7 +23,7 @@ pub struct Watch {
     kept: Kept,
     /// What it was made of, when that was in this process.
     found: Option<Found>,
-    tell: Option<oneshot::Sender<Outcome>>,
+    tell: oneshot::Sender<Outcome>,
     /// The solution on its way through the source.
     handing: Option<Handing>,
     /// Why it is not in the chain, as was told last.
@@ -46,9 +46,14 @@ enum Wake {
 
 impl Watch {
     /// A block that a file was left of.
-    pub fn of_file(room: Arc<Room>, kept: Kept, found_at: SystemTime) -> Self {
+    pub fn of_file(
+        room: Arc<Room>,
+        kept: Kept,
+        found_at: SystemTime,
+        tell: oneshot::Sender<Outcome>,
+    ) -> Self {
         tracing::warn!(height = kept.height, hash = %kept.hash, "a block found earlier is not known to be in the chain; trying again");
-        let watch = Self { room, kept, found: None, tell: None, handing: None, trouble: None };
+        let watch = Self { room, kept, found: None, tell, handing: None, trouble: None };
         watch.list(found_at);
         watch
     }
@@ -61,7 +66,7 @@ impl Watch {
             hash: found.header.block_hash(),
             content: Content::solution(&found.header, &found.coinbase),
         };
-        let watch = Self { room, kept, found: Some(found), tell: Some(tell), handing, trouble: None };
+        let watch = Self { room, kept, found: Some(found), tell, handing, trouble: None };
         watch.list(SystemTime::now());
         watch
     }
@@ -204,10 +209,8 @@ impl Watch {
 
     fn end(self, outcome: Outcome) {
         self.room.pending().remove(&self.kept.hash);
-        if let Some(tell) = self.tell {
-            // An Err is a finder that does not wait.
-            let _ = tell.send(outcome);
-        }
+        // An Err is a finder that does not wait.
+        let _ = self.tell.send(outcome);
     }
 
     fn list(&self, found_at: SystemTime) {
