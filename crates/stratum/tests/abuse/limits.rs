@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poolbox_stratum::server::{Limits, Transport};
 use stratum_core::mining_sv2 as mining;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::fixture::{Pool, generous};
@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(300);
 #[tokio::test]
 async fn who_drips_its_handshake_is_let_go() {
     let pool = Pool::start(Limits { handshake: SHORT, ..generous() }).await;
-    for address in [pool.sv1, pool.sv2] {
+    let drips = async |address| {
         let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
         let drip = tokio::spawn(async move {
             // A call that never ends; on the other port a key that never comes whole.
@@ -25,15 +25,18 @@ async fn who_drips_its_handshake_is_let_go() {
             }
         });
         let mut nothing = Vec::new();
-        let _ = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut nothing).await;
+        let _ = read.read_to_end(&mut nothing).await;
         assert!(nothing.is_empty());
         drip.await.unwrap();
-    }
-    // Half of a handshake is not enough, and on the other port a probe.
-    let mut half = TcpStream::connect(pool.sv1).await.unwrap();
-    half.write_all(SUBSCRIBE.as_bytes()).await.unwrap();
-    assert!(!last_words(&mut half).await.is_empty());
-    last_words(&mut TcpStream::connect(pool.sv2).await.unwrap()).await;
+    };
+    // Half of a handshake is not enough, and on the other port nothing is a probe.
+    let half = async {
+        let mut half = TcpStream::connect(pool.sv1).await.unwrap();
+        half.write_all(SUBSCRIBE.as_bytes()).await.unwrap();
+        assert!(!last_words(&mut half).await.is_empty());
+    };
+    let nothing = async { last_words(&mut TcpStream::connect(pool.sv2).await.unwrap()).await };
+    tokio::join!(drips(pool.sv1), drips(pool.sv2), half, nothing);
     pool.comes_to(0).await;
 }
 
@@ -68,14 +71,16 @@ async fn a_handshake_below_the_protocol_has_its_time_and_its_seat() {
 #[tokio::test]
 async fn who_says_nothing_whole_for_too_long_is_let_go() {
     let pool = Pool::start(Limits { idle: SHORT, ..generous() }).await;
-    let mut silent = MinerV1::connect(pool.sv1).await;
-    silent.is_let_go().await;
+    let silent = async { MinerV1::connect(pool.sv1).await.is_let_go().await };
     // Nor does half a line keep it.
-    let mut dripping = TcpStream::connect(pool.sv1).await.unwrap();
-    dripping.write_all(format!("{SUBSCRIBE}{AUTHORIZE}").as_bytes()).await.unwrap();
-    while dripping.write_all(b"{").await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(40)).await;
-    }
+    let dripping = async {
+        let mut dripping = TcpStream::connect(pool.sv1).await.unwrap();
+        dripping.write_all(format!("{SUBSCRIBE}{AUTHORIZE}").as_bytes()).await.unwrap();
+        while dripping.write_all(b"{").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    };
+    tokio::join!(silent, dripping);
     pool.comes_to(0).await;
 }
 

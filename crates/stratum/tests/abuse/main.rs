@@ -1,7 +1,7 @@
 //! What clients may do to a server over real sockets, and what it must not cost the others.
 //!
 //! Every time limit is a few hundred milliseconds, and whatever is waited for is an event: a byte, an end,
-//! a share. Connections look at their limits once a second.
+//! a share. Connections look at their limits every two seconds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
