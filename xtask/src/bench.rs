@@ -47,7 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
         }
     };
     let workspace = Workspace::load()?;
-    packages::install(Needs { crates: true, node: false })?;
+    packages::install(Needs { crates: true, node: false, tests: false })?;
     let mut results = Map::new();
     for bench in chosen {
         say(&format!("{}: {}", bench.name, bench.measures));

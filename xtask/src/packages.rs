@@ -13,12 +13,14 @@ use crate::failure::{self, usage};
 use crate::terminal::{as_stderr, say};
 
 /// What is to be built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// The workspace's crates.
     pub crates: bool,
     /// bitcoin-node.
     pub node: bool,
+    /// Their tests, which run against programs of others.
+    pub tests: bool,
 }
 
 /// A package of Debian and Ubuntu.
@@ -28,7 +30,8 @@ struct Package {
     /// How one sees that it is there, however it came there.
     shows: Shows,
     why: &'static str,
-    crates: bool,
+    /// What it is needed for.
+    serves: Needs,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -39,56 +42,82 @@ enum Shows {
     Header(&'static str),
 }
 
-/// All of them. The node needs every one but protoc; the crates need the ones marked so.
-const PACKAGES: [Package; 8] = [
-    Package { name: "g++", shows: Shows::Program("c++"), why: "compiles bitcoin-node", crates: false },
-    Package {
-        name: "cmake",
-        shows: Shows::Program("cmake"),
-        why: "prepares the node's build",
-        crates: false,
-    },
+const NODE: Needs = Needs { node: true, crates: false, tests: false };
+const CRATES: Needs = Needs { node: false, crates: true, tests: false };
+const NODE_AND_CRATES: Needs = Needs { node: true, crates: true, tests: false };
+const TESTS: Needs = Needs { node: false, crates: false, tests: true };
+
+/// All of them.
+const PACKAGES: [Package; 13] = [
+    Package { name: "g++", shows: Shows::Program("c++"), why: "compiles bitcoin-node", serves: NODE },
+    Package { name: "cmake", shows: Shows::Program("cmake"), why: "prepares the node's build", serves: NODE },
     Package {
         name: "ninja-build",
         shows: Shows::Program("ninja"),
         why: "runs the node's build",
-        crates: false,
+        serves: NODE,
     },
     Package {
         name: "pkg-config",
         shows: Shows::Program("pkg-config"),
         why: "finds the libraries for the node's build",
-        crates: false,
+        serves: NODE,
     },
     Package {
         name: "libboost-dev",
         shows: Shows::Header("boost/version.hpp"),
         why: "containers that bitcoin-node uses",
-        crates: false,
+        serves: NODE,
     },
     Package {
         name: "capnproto",
         shows: Shows::Program("capnp"),
         why: "compiles the messages between pool and node",
-        crates: true,
+        serves: NODE_AND_CRATES,
     },
     Package {
         name: "libcapnp-dev",
         shows: Shows::Header("capnp/c++.capnp"),
         why: "what those messages are built on",
-        crates: true,
+        serves: NODE_AND_CRATES,
     },
     Package {
         name: "protobuf-compiler",
         shows: Shows::Program("protoc"),
         why: "compiles the messages of the mint's signatory",
-        crates: true,
+        serves: CRATES,
+    },
+    Package {
+        name: "redis-server",
+        shows: Shows::Program("redis-server"),
+        why: "the quote queue between machines, in tests",
+        serves: TESTS,
+    },
+    Package {
+        name: "nodejs",
+        shows: Shows::Program("node"),
+        why: "runs the wallet cashu-ts in tests",
+        serves: TESTS,
+    },
+    Package { name: "npm", shows: Shows::Program("npm"), why: "brings cashu-ts", serves: TESTS },
+    Package {
+        name: "chromium",
+        shows: Shows::Program("chromium"),
+        why: "the browser of the dashboard's tests",
+        serves: TESTS,
+    },
+    Package {
+        name: "chromium-driver",
+        shows: Shows::Program("chromedriver"),
+        why: "drives that browser",
+        serves: TESTS,
     },
 ];
 
 impl Package {
     fn needed(&self, needs: Needs) -> bool {
-        (needs.crates && self.crates) || (needs.node && self.name != "protobuf-compiler")
+        let Needs { crates, node, tests } = self.serves;
+        (needs.crates && crates) || (needs.node && node) || (needs.tests && tests)
     }
 
     fn present(&self) -> bool {
@@ -204,15 +233,14 @@ mod tests {
 
     #[test]
     fn the_crates_alone_need_only_the_message_compilers() {
-        let crates = Needs { crates: true, node: false };
-        assert_eq!(names(crates), ["capnproto", "libcapnp-dev", "protobuf-compiler"]);
+        assert_eq!(names(CRATES), ["capnproto", "libcapnp-dev", "protobuf-compiler"]);
     }
 
     #[test]
     fn the_node_alone_needs_no_protoc() {
-        let node = Needs { crates: false, node: true };
-        assert_eq!(names(node).len(), PACKAGES.len() - 1);
-        assert!(!names(node).contains(&"protobuf-compiler"));
+        assert!(names(NODE).contains(&"capnproto"));
+        assert!(!names(NODE).contains(&"protobuf-compiler"));
+        assert!(!names(NODE).contains(&"redis-server"));
     }
 
     #[test]
@@ -225,6 +253,6 @@ mod tests {
 
     #[test]
     fn with_nothing_needed_nothing_is_installed() {
-        install(Needs { crates: false, node: false }).unwrap();
+        install(Needs { crates: false, node: false, tests: false }).unwrap();
     }
 }

@@ -71,7 +71,7 @@ impl Peer {
         if let Some(program) = self.installed(&peers) {
             return Ok(program);
         }
-        packages::install(Needs { crates: true, node: false })?;
+        packages::install(Needs { crates: true, node: false, tests: false })?;
         let Self { name, version, role } = self;
         say(&format!("installing {name} {version} from crates.io, once for this machine: {role}."));
         let mut log = BuildLog::create(peers.join(format!("{name}.log")), name)?;

@@ -20,19 +20,24 @@ pub struct Ready {
 
 /// Makes ready for building the crates and running them with a node.
 pub fn everything() -> Result<Ready> {
-    prepare(true)
+    prepare(true, false)
+}
+
+/// The same, and for running every test.
+pub fn with_tests() -> Result<Ready> {
+    prepare(true, true)
 }
 
 /// The path of a usable bitcoin-node.
 pub fn node_only() -> Result<PathBuf> {
-    Ok(prepare(false)?.node)
+    Ok(prepare(false, false)?.node)
 }
 
-fn prepare(crates: bool) -> Result<Ready> {
+fn prepare(crates: bool, tests: bool) -> Result<Ready> {
     let named = node::named()?;
     let workspace = Workspace::load()?;
     let node = named.map_or_else(|| node::found(&workspace.core_source), |path| Ok(Node::Ready(path)))?;
-    packages::install(Needs { crates, node: matches!(node, Node::ToBuild(_)) })?;
+    packages::install(Needs { crates, node: matches!(node, Node::ToBuild(_)), tests })?;
     let node = match node {
         Node::Ready(path) => path,
         Node::ToBuild(recipe) => recipe.build()?,

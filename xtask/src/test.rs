@@ -26,7 +26,7 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
         print!("{HELP}");
         return Ok(());
     }
-    let ready = setup::everything()?;
+    let ready = setup::with_tests()?;
     // With --tests cargo decides on features as it does for the tests, and builds each crate once.
     ready.workspace.build_binaries(&["--tests"])?;
     failure::run(&mut cargo_test(&ready, &arguments))

@@ -13,10 +13,10 @@ use poolbox_accounting::{EpochId, EpochState, Identity, Owner, Sats, Work};
 use poolbox_api::Client;
 use poolbox_api::mint::{self, ClaimKey, ClaimKeyRequest, Epoch, OwnerQuotes, Status};
 use poolbox_service::Misconfigured;
+use poolbox_wallet::{Pocket, Purse};
 use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
-use crate::purse::{Pocket, Purse};
 
 /// What to claim and how to say so.
 #[derive(Debug, Args)]

@@ -9,7 +9,6 @@ mod claim;
 mod demo;
 mod logs;
 mod place;
-mod purse;
 mod receive;
 mod status;
 

@@ -8,10 +8,10 @@ use cdk::nuts::{CurrencyUnit, Token};
 use clap::Args;
 use poolbox_accounting::Sats;
 use poolbox_service::Misconfigured;
+use poolbox_wallet::Purse;
 use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
-use crate::purse::Purse;
 
 /// What to receive and where.
 #[derive(Debug, Args)]

@@ -7,13 +7,13 @@ use cdk::nuts::CurrencyUnit;
 use poolbox_accounting::{EpochId, EpochState, Sats};
 use poolbox_api::mint::{self, Epoch};
 use poolbox_api::pool;
+use poolbox_wallet::Purse;
 use serde::Serialize;
 
 use super::Step;
 use super::processes::Processes;
 use crate::claim::{self, Claimed};
 use crate::place::Place;
-use crate::purse::Purse;
 
 const POLL: Duration = Duration::from_millis(200);
 /// The owner whose shares are followed.

@@ -1,12 +1,10 @@
 //! Reorganisations, kills and restarts: nothing is lost, nothing is credited twice.
 
-mod rig;
-
 use std::collections::HashMap;
 
+use crate::rig::{Person, Rig, free_port, method, mint_command};
 use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
 use poolbox_mint::ledger::{Credit, Place, Redeemed};
-use rig::{Person, Rig, free_port, method, mint_command};
 use serde_json::json;
 
 async fn until_state(rig: &Rig, n: u64, state: EpochState) {

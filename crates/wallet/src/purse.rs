@@ -1,4 +1,4 @@
-//! A Cashu wallet on disk: the cdk wallet with its seed, for every unit of one mint.
+//! The wallet's folder, and its pockets: one a unit.
 
 use std::fs::DirBuilder;
 use std::fs::{File, OpenOptions};
@@ -33,15 +33,12 @@ pub struct Purse {
 }
 
 impl Purse {
-    /// Opens the wallet in `folder`, or makes one with a fresh seed.
+    /// Opens the wallet in `folder`, or makes one with a fresh seed of its own.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or holds no seed where one should be.
     pub async fn open(folder: &Path) -> anyhow::Result<Self> {
-        // Ecash is whoever's who can read it.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.with_context(|| format!("make the wallet folder {}", folder.display()))?;
-        let lock = File::create(folder.join("lock")).context("lock the wallet")?;
-        let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
-            .await?
-            .context("lock the wallet")?;
+        let lock = lock(folder).await?;
         let seed_file = folder.join("seed");
         if !seed_file.exists() {
             let words = Mnemonic::generate(12).context("make a wallet seed")?;
@@ -51,11 +48,23 @@ impl Purse {
         let words = Mnemonic::from_str(words.trim()).map_err(|_| {
             anyhow!("{} does not hold twelve seed words; restore it from a backup", seed_file.display())
         })?;
+        Self::unlocked(folder, words.to_seed(""), lock).await
+    }
+
+    /// Opens the wallet in `folder`, or makes one, whose seed is kept elsewhere.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn open_with_seed(folder: &Path, seed: [u8; 64]) -> anyhow::Result<Self> {
+        Self::unlocked(folder, seed, lock(folder).await?).await
+    }
+
+    async fn unlocked(folder: &Path, seed: [u8; 64], lock: File) -> anyhow::Result<Self> {
         let database = folder.join("wallet.sqlite");
         let store = WalletSqliteDatabase::new(&database)
             .await
             .with_context(|| format!("open the wallet {}", database.display()))?;
-        Ok(Self { store: Arc::new(store), seed: words.to_seed(""), folder: folder.to_owned(), _lock: lock })
+        Ok(Self { store: Arc::new(store), seed, folder: folder.to_owned(), _lock: lock })
     }
 
     /// Where it is.
@@ -65,6 +74,9 @@ impl Purse {
 
     /// The part of the wallet that holds `unit` of the mint at `url`, with what an earlier run left
     /// unfinished brought to its end.
+    ///
+    /// # Errors
+    /// When the mint does not answer, or a cut-off operation cannot be finished yet.
     pub async fn pocket(&self, url: &str, unit: CurrencyUnit) -> anyhow::Result<Pocket> {
         let url: MintUrl = url.parse().with_context(|| format!("mint URL {url}"))?;
         let wallet =
@@ -81,6 +93,9 @@ impl Purse {
     }
 
     /// Writes a token down before it is shown: it is money that the wallet no longer has.
+    ///
+    /// # Errors
+    /// When the disk refuses.
     pub fn note_token(&self, token: &str) -> anyhow::Result<()> {
         let path = self.folder.join("tokens");
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -91,21 +106,39 @@ impl Purse {
     }
 }
 
+/// Makes the folder and waits until no other process uses it.
+async fn lock(folder: &Path) -> anyhow::Result<File> {
+    // Ecash is whoever's who can read it.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("make the wallet folder {}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).context("lock the wallet")?;
+    tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?.context("lock the wallet")
+}
+
 /// The wallet of one unit.
 pub struct Pocket(Wallet);
 
 impl Pocket {
     /// The unit of an epoch.
+    ///
+    /// # Errors
+    /// Never for an epoch of ours.
     pub fn ehash_unit(epoch: EpochId) -> anyhow::Result<CurrencyUnit> {
         CurrencyUnit::from_str(&epoch.unit()).map_err(|error| anyhow!("unit {}: {error}", epoch.unit()))
     }
 
     /// What it holds.
+    ///
+    /// # Errors
+    /// When the wallet's database cannot be read.
     pub async fn balance(&self) -> anyhow::Result<u64> {
         Ok(self.0.total_balance().await.context("read the wallet's balance")?.to_u64())
     }
 
     /// Mints what may be minted of a quote that is locked to `key` (NUT-20).
+    ///
+    /// # Errors
+    /// When the mint does not answer or refuses, as for a wrong key.
     pub async fn mint_locked(&self, quote: &str, key: SecretKey) -> anyhow::Result<Work> {
         self.refresh().await?;
         let mut known =
@@ -117,6 +150,9 @@ impl Pocket {
 
     /// The quote that redeemed ehash is paid into: one and the same for the wallet's life, so that
     /// nothing paid is ever forgotten.
+    ///
+    /// # Errors
+    /// When the mint does not answer.
     pub async fn redeem_quote(&self) -> anyhow::Result<String> {
         self.refresh().await?;
         let known = self.0.localstore.get_mint_quotes().await.context("read the wallet's quotes")?;
@@ -134,6 +170,9 @@ impl Pocket {
     }
 
     /// Mints what was paid into one of this wallet's quotes and is not minted yet.
+    ///
+    /// # Errors
+    /// When the mint does not answer or refuses.
     pub async fn mint_paid(&self, quote: &str) -> anyhow::Result<Sats> {
         let quote = self.0.check_mint_quote_status(quote).await.context("look the quote up at the mint")?;
         if quote.amount_paid == quote.amount_issued {
@@ -143,6 +182,9 @@ impl Pocket {
     }
 
     /// Redeems `amount` of this epoch's ehash into a sat quote at the same mint (a NUT-05 melt).
+    ///
+    /// # Errors
+    /// When the mint does not answer or refuses, as before the epoch is settled.
     pub async fn redeem(&self, amount: Work, into: &str) -> anyhow::Result<()> {
         self.refresh().await?;
         let extra = serde_json::json!({ "amount": amount.ehash() }).to_string();
@@ -158,6 +200,9 @@ impl Pocket {
     }
 
     /// Puts everything it holds into a token, as text.
+    ///
+    /// # Errors
+    /// When the wallet cannot make the token.
     pub async fn spend_all(&self) -> anyhow::Result<Option<String>> {
         let balance = Amount::from(self.balance().await?);
         if balance == Amount::ZERO {
@@ -170,6 +215,9 @@ impl Pocket {
     }
 
     /// Takes a token in: swaps it for ecash that only this wallet can spend.
+    ///
+    /// # Errors
+    /// When the mint does not answer, or the token is spent or not the mint's.
     pub async fn receive(&self, token: &str) -> anyhow::Result<Sats> {
         self.refresh().await?;
         let amount = self.0.receive(token, ReceiveOptions::default()).await.context("receive the token")?;

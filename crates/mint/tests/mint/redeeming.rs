@@ -1,14 +1,12 @@
 //! From accepted work to spendable sats, with a real node and cdk's wallet.
 
-mod rig;
-
 use std::collections::HashMap;
 
+use crate::rig::{Person, Rig, method};
 use cdk::amount::SplitTarget;
 use cdk::wallet::{ReceiveOptions, SendOptions};
 use poolbox_accounting::{EpochState, Owner, Sats, Work};
 use poolbox_api::{Client, mint as api};
-use rig::{Person, Rig, method};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

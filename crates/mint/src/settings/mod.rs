@@ -1,0 +1,142 @@
+//! The mint's settings: as written (raw), then checked once into the types the rest uses. A section
+//! of the file is a file here.
+
+mod epochs;
+mod node;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use poolbox_accounting::{EpochRules, FeePpm, Network};
+use poolbox_service::Misconfigured;
+use serde::Deserialize;
+
+use epochs::RawEpochs;
+use node::RawNode;
+pub use node::{Credentials, NodeLogin, NodeSettings};
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Network of the node.
+    pub network: Network,
+    /// Seed, databases and descriptor live here.
+    pub data_dir: PathBuf,
+    /// Where the Cashu API listens.
+    pub listen: SocketAddr,
+    /// How wallets reach the Cashu API, without a slash at the end.
+    pub public_url: String,
+    /// The pool's journal, whose quote queue is read.
+    pub journal: PathBuf,
+    /// The local API's socket.
+    pub api_socket: PathBuf,
+    /// Where the log is written besides standard error.
+    pub log_file: Option<PathBuf>,
+    /// The node's RPC.
+    pub node: NodeSettings,
+    /// When epochs close, become final and settle.
+    pub rules: EpochRules,
+    /// The pool's fee on rewards.
+    pub fee: FeePpm,
+    /// Height from which a new mint reads the chain; by default a day before the tip.
+    pub first_block: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSettings {
+    network: Network,
+    data_dir: PathBuf,
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    public_url: Option<String>,
+    journal: PathBuf,
+    api_socket: Option<PathBuf>,
+    log_file: Option<PathBuf>,
+    node: RawNode,
+    #[serde(default)]
+    epochs: RawEpochs,
+    #[serde(default)]
+    fee_ppm: u32,
+    first_block: Option<u32>,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 3338))
+}
+
+impl Settings {
+    /// Reads and checks the settings file at `path`.
+    ///
+    /// # Errors
+    /// One sentence naming the file, the setting and the remedy.
+    pub fn load(path: &Path) -> Result<Self, Misconfigured> {
+        poolbox_service::load_settings::<RawSettings>(path)?.check()
+    }
+}
+
+impl RawSettings {
+    fn check(self) -> Result<Settings, Misconfigured> {
+        let fee = FeePpm::new(self.fee_ppm).map_err(|error| Misconfigured::new(error.to_string()))?;
+        let public_url = self.public_url.unwrap_or_else(|| format!("http://{}", self.listen));
+        if !public_url.starts_with("http://") && !public_url.starts_with("https://") {
+            return Err(Misconfigured::new(format!(
+                "public_url = \"{public_url}\" is no URL; write http:// or https:// before it"
+            )));
+        }
+        Ok(Settings {
+            network: self.network,
+            listen: self.listen,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            journal: self.journal,
+            api_socket: self.api_socket.unwrap_or_else(|| self.data_dir.join("mint.sock")),
+            data_dir: self.data_dir,
+            log_file: self.log_file,
+            node: self.node.check()?,
+            rules: self.epochs.check(self.network)?,
+            fee,
+            first_block: self.first_block,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, Misconfigured> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mint.toml");
+        std::fs::write(&file, text).unwrap();
+        Settings::load(&file)
+    }
+
+    const SHORT: &str = "network = 'devnet'\ndata_dir = '/m'\njournal = '/p/j'\n[node]\nrpc_port = 1\n";
+
+    #[test]
+    fn defaults_follow_the_network() {
+        let settings = load(&format!("{SHORT}cookie_file = '/n/.cookie'")).unwrap();
+        assert_eq!(settings.public_url, "http://127.0.0.1:3338");
+        assert_eq!(settings.api_socket, PathBuf::from("/m/mint.sock"));
+        assert_eq!((settings.rules.min_epoch_time_s, settings.rules.final_confirmations), (20, 1));
+        let mainnet = format!("{SHORT}cookie_file = '/n/.cookie'").replace("devnet", "mainnet");
+        let rules = load(&mainnet).unwrap().rules;
+        assert_eq!((rules.min_epoch_time_s, rules.final_confirmations), (0, 6));
+    }
+
+    #[test]
+    fn mistakes_name_the_setting() {
+        let cases = [
+            (SHORT.to_owned(), "cookie_file"),
+            (format!("{SHORT}user = 'u'"), "password_file"),
+            (format!("{SHORT}cookie_file = '/c'\n[epochs]\nconfirmations = 0"), "epochs.confirmations"),
+            (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
+            (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
+            (format!("sead = 'x'\n{SHORT}"), "sead"),
+        ];
+        for (text, setting) in cases {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(setting), "{error}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The mint as its users meet it: the real `poolbox-mint` with a real node, a real journal and real
+//! wallets. One program, so that its libraries are linked once.
+
+mod redeeming;
+mod rig;
+mod surviving;

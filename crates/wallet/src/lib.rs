@@ -1,0 +1,7 @@
+//! A Cashu wallet on disk: cdk's wallet with a seed, for every unit of one mint. The command line
+//! claims with it for owners who hold their key; the mint itself claims with it for owners whose key
+//! the box holds.
+
+mod purse;
+
+pub use purse::{Pocket, Purse};
