@@ -2,6 +2,12 @@
 //! claims with it for owners who hold their key; the mint itself claims with it for owners whose key
 //! the box holds.
 
+mod fragments;
+mod pocket;
 mod purse;
+mod slip;
 
-pub use purse::{Pocket, Purse};
+pub use fragments::fragments;
+pub use pocket::Pocket;
+pub use purse::{Connector, Purse};
+pub use slip::{Slip, Standing};

@@ -1,27 +1,31 @@
-//! The wallet's folder, and its pockets: one a unit.
+//! The wallet's folder: its seed, its database and who may use them. What is done with the ecash in it
+//! is in the pockets, one a unit.
 
-use std::fs::DirBuilder;
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use bip39::Mnemonic;
-use cdk::amount::{Amount, SplitTarget};
 use cdk::mint_url::MintUrl;
-use cdk::nuts::{CurrencyUnit, PaymentMethod, SecretKey};
-use cdk::wallet::{ReceiveOptions, SendOptions, Wallet, WalletBuilder};
-use cdk_common::wallet::{KeysetLoadPolicy, MintQuote};
+use cdk::nuts::{CurrencyUnit, PublicKey, State};
+use cdk::wallet::{MintConnector, WalletBuilder};
+use cdk_common::database::WalletDatabase;
 use cdk_sqlite::WalletSqliteDatabase;
-use poolbox_accounting::{EpochId, Sats, Work};
 use poolbox_service::write_secret;
 
-/// The payment method of quotes that mining pays for.
-const METHOD: &str = "ehash";
+use crate::{Pocket, Slip};
+
+/// A way to a mint other than HTTP.
+pub type Connector = Arc<dyn MintConnector + Send + Sync>;
+/// In the wallet's folder when everything that its seed ever held at the mint is in its database.
+const COMPLETE: &str = "complete";
+/// Folder of the slips, one file each.
+const SLIPS: &str = "slips";
 
 /// A wallet's folder, opened. One process at a time has it: what another left unfinished is taken
 /// up again, and must not be somebody's work in progress.
@@ -29,6 +33,7 @@ pub struct Purse {
     store: Arc<WalletSqliteDatabase>,
     seed: [u8; 64],
     folder: PathBuf,
+    connector: Option<Connector>,
     _lock: File,
 }
 
@@ -64,7 +69,46 @@ impl Purse {
         let store = WalletSqliteDatabase::new(&database)
             .await
             .with_context(|| format!("open the wallet {}", database.display()))?;
-        Ok(Self { store: Arc::new(store), seed, folder: folder.to_owned(), _lock: lock })
+        let folder = folder.to_owned();
+        Ok(Self { store: Arc::new(store), seed, folder, connector: None, _lock: lock })
+    }
+
+    /// Reaches the mint through `connector` instead of over HTTP.
+    #[must_use]
+    pub fn through(mut self, connector: Connector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
+    /// Whether ecash of its seed may be at the mint that its database does not know: its folder is
+    /// younger than its seed. [`Pocket::restore`] every unit, then call [`Self::complete`].
+    pub fn is_incomplete(&self) -> bool {
+        !self.folder.join(COMPLETE).exists()
+    }
+
+    /// Notes that everything of its seed is in its database.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn complete(&self) -> anyhow::Result<()> {
+        let path = self.folder.join(COMPLETE);
+        File::create(&path)
+            .and_then(|file| file.sync_all())
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// What it can spend, by unit, without asking the mint.
+    ///
+    /// # Errors
+    /// When its database cannot be read.
+    pub async fn balances(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let proofs = self.store.get_proofs(None, None, Some(vec![State::Unspent]), None).await;
+        let mut balances = BTreeMap::new();
+        for proof in proofs.context("read the wallet's ecash")? {
+            let balance: &mut u64 = balances.entry(proof.unit.to_string()).or_default();
+            *balance = balance.saturating_add(proof.proof.amount.to_u64());
+        }
+        Ok(balances)
     }
 
     /// Where it is.
@@ -82,27 +126,89 @@ impl Purse {
         let wallet =
             WalletBuilder::new().mint_url(url).unit(unit).localstore(self.store.clone()).seed(self.seed);
         // The mint's limits are its own business: this wallet talks to the box it stands in.
-        let wallet = wallet.without_rate_limiting().build().context("open the wallet")?;
-        let report = wallet.recover_incomplete_sagas().await.context("finish what was cut off")?;
-        ensure!(
-            report.failed == 0,
-            "{} cut-off operations of the wallet cannot be finished yet",
-            report.failed
-        );
-        Ok(Pocket(wallet))
+        let wallet = wallet.without_rate_limiting();
+        let wallet = match &self.connector {
+            Some(connector) => wallet.shared_client(connector.clone()).use_http_subscription(),
+            None => wallet,
+        };
+        let pocket = Pocket::new(wallet.build().context("open the wallet")?);
+        pocket.recover().await?;
+        for mut slip in self.slips()?.into_iter().filter(|slip| slip.unit == pocket.wallet().unit) {
+            if slip.is_issued() {
+                pocket.set_aside(&slip).await?;
+            } else {
+                pocket.issue(&mut slip).await?;
+                self.keep(&slip)?;
+            }
+        }
+        Ok(pocket)
     }
 
-    /// Writes a token down before it is shown: it is money that the wallet no longer has.
+    /// Makes a token of `amount` from a pocket of this wallet, and keeps its slip in the folder.
+    ///
+    /// # Errors
+    /// When the wallet holds less, the mint does not answer, or the disk refuses.
+    pub async fn make_token(
+        &self,
+        pocket: &Pocket,
+        amount: u64,
+        lock: Option<PublicKey>,
+        now: u64,
+    ) -> anyhow::Result<Slip> {
+        let mut slip = pocket.begin_token(amount, lock, now).await?;
+        self.keep(&slip)?;
+        pocket.issue(&mut slip).await?;
+        self.keep(&slip)?;
+        Ok(slip)
+    }
+
+    /// Tokens made from this wallet whose slips were not thrown away, oldest first.
+    ///
+    /// # Errors
+    /// When the disk refuses or a slip is damaged.
+    pub fn slips(&self) -> anyhow::Result<Vec<Slip>> {
+        let folder = self.folder.join(SLIPS);
+        let mut slips: Vec<Slip> = Vec::new();
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.with_context(|| format!("read {}", folder.display()))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            slips.push(serde_json::from_slice(&text).with_context(|| format!("read {}", path.display()))?);
+        }
+        slips.sort_by_key(|slip| (slip.made_at, slip.id));
+        Ok(slips)
+    }
+
+    /// Throws a slip away, as its token is spent or was taken back.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn note_token(&self, token: &str) -> anyhow::Result<()> {
-        let path = self.folder.join("tokens");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let mut file = file.with_context(|| format!("open {}", path.display()))?;
-        writeln!(file, "{token}")
-            .and_then(|()| file.sync_all())
-            .with_context(|| format!("write {}", path.display()))
+    pub fn throw_away(&self, slip: &Slip) -> anyhow::Result<()> {
+        let path = self.slip(slip);
+        std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    }
+
+    fn slip(&self, slip: &Slip) -> PathBuf {
+        self.folder.join(SLIPS).join(format!("{}.json", slip.id))
+    }
+
+    /// Written whole or not at all: it is money that the wallet no longer has.
+    fn keep(&self, slip: &Slip) -> anyhow::Result<()> {
+        let path = self.slip(slip);
+        let partial = path.with_extension("partial");
+        let write = || {
+            let folder = self.folder.join(SLIPS);
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+            file.write_all(&serde_json::to_vec(slip)?)?;
+            file.sync_all()?;
+            std::fs::rename(&partial, &path)?;
+            File::open(&folder)?.sync_all()
+        };
+        write().with_context(|| format!("write {}", path.display()))
     }
 }
 
@@ -113,129 +219,4 @@ async fn lock(folder: &Path) -> anyhow::Result<File> {
     made.with_context(|| format!("make the wallet folder {}", folder.display()))?;
     let lock = File::create(folder.join("lock")).context("lock the wallet")?;
     tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?.context("lock the wallet")
-}
-
-/// The wallet of one unit.
-pub struct Pocket(Wallet);
-
-impl Pocket {
-    /// The unit of an epoch.
-    ///
-    /// # Errors
-    /// Never for an epoch of ours.
-    pub fn ehash_unit(epoch: EpochId) -> anyhow::Result<CurrencyUnit> {
-        CurrencyUnit::from_str(&epoch.unit()).map_err(|error| anyhow!("unit {}: {error}", epoch.unit()))
-    }
-
-    /// What it holds.
-    ///
-    /// # Errors
-    /// When the wallet's database cannot be read.
-    pub async fn balance(&self) -> anyhow::Result<u64> {
-        Ok(self.0.total_balance().await.context("read the wallet's balance")?.to_u64())
-    }
-
-    /// Mints what may be minted of a quote that is locked to `key` (NUT-20).
-    ///
-    /// # Errors
-    /// When the mint does not answer or refuses, as for a wrong key.
-    pub async fn mint_locked(&self, quote: &str, key: SecretKey) -> anyhow::Result<Work> {
-        self.refresh().await?;
-        let mut known =
-            self.0.fetch_mint_quote(quote, Some(method())).await.context("look the quote up at the mint")?;
-        known.secret_key = Some(key);
-        self.0.localstore.add_mint_quote(known).await.context("note the quote in the wallet")?;
-        Ok(Work::from_ehash(self.mint(quote).await?))
-    }
-
-    /// The quote that redeemed ehash is paid into: one and the same for the wallet's life, so that
-    /// nothing paid is ever forgotten.
-    ///
-    /// # Errors
-    /// When the mint does not answer.
-    pub async fn redeem_quote(&self) -> anyhow::Result<String> {
-        self.refresh().await?;
-        let known = self.0.localstore.get_mint_quotes().await.context("read the wallet's quotes")?;
-        let of_this = |quote: &&MintQuote| {
-            quote.mint_url == self.0.mint_url && quote.unit == self.0.unit && quote.payment_method == method()
-        };
-        if let Some(quote) = known.iter().find(of_this) {
-            return Ok(quote.id.clone());
-        }
-        // Required by the wallet, without meaning for a quote that is paid by melts of any size.
-        let amount = Some(Amount::from(1));
-        let quote =
-            self.0.mint_quote(method(), amount, None, None).await.context("ask the mint for a sat quote")?;
-        Ok(quote.id)
-    }
-
-    /// Mints what was paid into one of this wallet's quotes and is not minted yet.
-    ///
-    /// # Errors
-    /// When the mint does not answer or refuses.
-    pub async fn mint_paid(&self, quote: &str) -> anyhow::Result<Sats> {
-        let quote = self.0.check_mint_quote_status(quote).await.context("look the quote up at the mint")?;
-        if quote.amount_paid == quote.amount_issued {
-            return Ok(Sats::ZERO);
-        }
-        Ok(Sats::new(self.mint(&quote.id).await?))
-    }
-
-    /// Redeems `amount` of this epoch's ehash into a sat quote at the same mint (a NUT-05 melt).
-    ///
-    /// # Errors
-    /// When the mint does not answer or refuses, as before the epoch is settled.
-    pub async fn redeem(&self, amount: Work, into: &str) -> anyhow::Result<()> {
-        self.refresh().await?;
-        let extra = serde_json::json!({ "amount": amount.ehash() }).to_string();
-        let quote = self
-            .0
-            .melt_quote(method(), into, None, Some(extra))
-            .await
-            .context("ask what the ehash is worth")?;
-        let prepared =
-            self.0.prepare_melt(&quote.id, Default::default()).await.context("prepare to redeem")?;
-        prepared.confirm().await.context("redeem")?;
-        Ok(())
-    }
-
-    /// Puts everything it holds into a token, as text.
-    ///
-    /// # Errors
-    /// When the wallet cannot make the token.
-    pub async fn spend_all(&self) -> anyhow::Result<Option<String>> {
-        let balance = Amount::from(self.balance().await?);
-        if balance == Amount::ZERO {
-            return Ok(None);
-        }
-        let prepared =
-            self.0.prepare_send(balance, SendOptions::default()).await.context("prepare a token")?;
-        let token = prepared.confirm(None).await.context("make a token")?;
-        Ok(Some(token.to_string()))
-    }
-
-    /// Takes a token in: swaps it for ecash that only this wallet can spend.
-    ///
-    /// # Errors
-    /// When the mint does not answer, or the token is spent or not the mint's.
-    pub async fn receive(&self, token: &str) -> anyhow::Result<Sats> {
-        self.refresh().await?;
-        let amount = self.0.receive(token, ReceiveOptions::default()).await.context("receive the token")?;
-        Ok(Sats::new(amount.to_u64()))
-    }
-
-    /// Every epoch brings a keyset; the wallet would look for new ones once an hour.
-    async fn refresh(&self) -> anyhow::Result<()> {
-        self.0.keysets(KeysetLoadPolicy::Refresh).await.context("ask the mint for its keysets")?;
-        Ok(())
-    }
-
-    async fn mint(&self, quote: &str) -> anyhow::Result<u64> {
-        let proofs = self.0.mint(quote, SplitTarget::default(), None).await.context("mint the quote")?;
-        Ok(proofs.iter().map(|proof| proof.amount.to_u64()).sum())
-    }
-}
-
-fn method() -> PaymentMethod {
-    PaymentMethod::Custom(METHOD.into())
 }
