@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::Problem;
 
-/// How long an answer may take. The servers only read their own state.
+/// How long an answer may take. The servers mostly read their own state.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what moves money may take: many steps, and others at it.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A client of the API behind one unix socket.
 #[derive(Clone, Debug)]
@@ -74,6 +76,18 @@ impl Client {
         body: &B,
     ) -> Result<T, ClientError> {
         self.send(self.http.post(url(path)).json(body)).await
+    }
+
+    /// `POST path` with a JSON body, for what may take minutes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post_patiently<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        self.send(self.http.post(url(path)).timeout(PATIENT_TIMEOUT).json(body)).await
     }
 
     async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {

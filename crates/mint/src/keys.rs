@@ -33,7 +33,15 @@ enum Purpose {
     Owners = 1,
     /// Names quotes, so that their ids can be recomputed but not guessed.
     Quotes = 2,
+    /// Seeds the wallets that the box has for owners without a key.
+    Purses = 3,
+    /// Makes the secrets with which owners claim.
+    Claims = 4,
 }
+
+/// Letters of claim secrets: none that is taken for another.
+const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const SECRET_LETTERS: usize = 20;
 
 /// Index of the treasury's child mnemonic; a Lightning node takes the next one.
 const TREASURY: u32 = 0;
@@ -46,6 +54,8 @@ pub struct Keys {
     treasury: Mnemonic,
     owners: [u8; 64],
     quotes: [u8; 64],
+    purses: [u8; 64],
+    claims: [u8; 64],
 }
 
 impl fmt::Debug for Keys {
@@ -94,6 +104,8 @@ impl Keys {
             treasury: Mnemonic::from_entropy(&entropy[..16])?,
             owners: bip85(master, &[HEX, 64, Purpose::Owners as u32])?,
             quotes: bip85(master, &[HEX, 64, Purpose::Quotes as u32])?,
+            purses: bip85(master, &[HEX, 64, Purpose::Purses as u32])?,
+            claims: bip85(master, &[HEX, 64, Purpose::Claims as u32])?,
         })
     }
 
@@ -142,6 +154,23 @@ impl Keys {
         }
         let digest = hmac(&self.owners, &[owner.to_string().as_bytes()]);
         Ok(Some(SecretKey::from_slice(&digest).context("derive the owner's key")?))
+    }
+
+    /// Seed of the wallet that the box has for an owner (NUT-13); none for an owner that is a key.
+    pub fn purse_seed(&self, owner: &Owner) -> Option<[u8; 64]> {
+        if matches!(owner, Owner::Key(_)) {
+            return None;
+        }
+        let mut engine = HmacEngine::<sha512::Hash>::new(&self.purses);
+        engine.input(owner.to_string().as_bytes());
+        Some(Hmac::from_engine(engine).to_byte_array())
+    }
+
+    /// The `number`-th secret with which an owner claims: 20 letters and digits, 100 bits.
+    pub fn claim_secret(&self, owner: &Owner, number: u32) -> String {
+        let digest = hmac(&self.claims, &[&number.to_be_bytes(), owner.to_string().as_bytes()]);
+        let letters = digest.iter().take(SECRET_LETTERS).map(|byte| LETTERS[usize::from(byte % 32)]);
+        letters.map(char::from).collect()
     }
 
     /// The public key (NUT-20) that an owner's quotes are locked to.
@@ -231,6 +260,11 @@ mod tests {
             keys.signatory_seed()[..32].to_vec(),
             keys.treasury_mnemonic().to_seed("")[..32].to_vec(),
             keys.quotes[..32].to_vec(),
+            keys.purse_seed(&household("garage")).unwrap()[..32].to_vec(),
+            keys.purse_seed(&household("attic")).unwrap()[..32].to_vec(),
+            keys.claim_secret(&household("garage"), 1).into_bytes(),
+            keys.claim_secret(&household("garage"), 2).into_bytes(),
+            keys.claim_secret(&household("attic"), 1).into_bytes(),
             secret("garage"),
             secret("attic"),
             keys.quote_name("ehash-1", &lock, 0).to_vec(),

@@ -90,6 +90,11 @@ impl Place {
         Self { shelf: shelf.into(), key: key.into() }
     }
 
+    /// Its key: of a credit, the same in every epoch.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Of [`Progress`].
     pub fn progress() -> Self {
         Self::new("state", "progress")
@@ -126,6 +131,16 @@ impl Place {
         Self::new("redeemed", epoch.to_string())
     }
 
+    /// Of how many claim secrets were made for an owner.
+    pub fn claim_secret(owner: &Owner) -> Self {
+        Self::new("claim-secrets", owner_key(owner))
+    }
+
+    /// Of a token made from an owner's wallet that may not be spent.
+    pub fn slip(owner: &Owner, id: uuid::Uuid) -> Self {
+        Self::new(slips(owner), id.to_string())
+    }
+
     /// Of what was [`Redeemed`] from all epochs.
     pub fn redeemed_in_all() -> Self {
         Self::new("redeemed", "all")
@@ -139,6 +154,10 @@ fn owner_key(owner: &Owner) -> String {
 
 fn credits(epoch: EpochId) -> String {
     format!("credits-{epoch}")
+}
+
+fn slips(owner: &Owner) -> String {
+    format!("slips-{}", owner_key(owner))
 }
 
 fn decode<T: DeserializeOwned>(place: &Place, bytes: Option<Vec<u8>>) -> Result<Option<T>, LedgerError> {
@@ -197,5 +216,25 @@ pub async fn remove(tx: &mut DynMintTransaction, place: &Place) -> Result<(), Le
 pub async fn credits_of(tx: &mut DynMintTransaction, epoch: EpochId) -> Result<Vec<Place>, LedgerError> {
     let shelf = credits(epoch);
     let keys = tx.kv_list(BOOKS, &shelf).await?;
+    Ok(keys.into_iter().map(|key| Place::new(shelf.clone(), key)).collect())
+}
+
+/// Places of all tokens of an owner that may not be spent.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn slips_of(db: &DynMintDatabase, owner: &Owner) -> Result<Vec<Place>, LedgerError> {
+    let shelf = slips(owner);
+    let keys = db.kv_list(BOOKS, &shelf).await?;
+    Ok(keys.into_iter().map(|key| Place::new(shelf.clone(), key)).collect())
+}
+
+/// Places of all credits of an epoch, outside of a transaction.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn credits_in(db: &DynMintDatabase, epoch: EpochId) -> Result<Vec<Place>, LedgerError> {
+    let shelf = credits(epoch);
+    let keys = db.kv_list(BOOKS, &shelf).await?;
     Ok(keys.into_iter().map(|key| Place::new(shelf.clone(), key)).collect())
 }

@@ -13,6 +13,7 @@ pub mod local;
 pub mod node;
 pub mod posting;
 pub mod public;
+pub mod purses;
 pub mod quotes;
 pub mod refusal;
 pub mod service;

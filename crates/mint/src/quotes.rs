@@ -3,7 +3,7 @@
 
 use bitcoin::secp256k1;
 use cdk::mint::{Mint, MintQuote};
-use cdk::nuts::PublicKey;
+use cdk::nuts::{CurrencyUnit, PublicKey};
 use cdk_common::database::DynMintTransaction;
 use cdk_common::database::mint::Acquired;
 use cdk_common::payment::{PaymentIdentifier, WaitPaymentResponse};
@@ -22,6 +22,12 @@ const NEVER: u64 = 253_402_300_799;
 /// The id of an owner's `index`-th quote in an epoch.
 pub fn id(keys: &Keys, epoch: EpochId, lock: &secp256k1::PublicKey, index: u32) -> QuoteId {
     let name = keys.quote_name(&epoch.unit(), lock, index);
+    QuoteId::UUID(uuid::Builder::from_custom_bytes(name).into_uuid())
+}
+
+/// The id of the quote that an owner's ehash of an epoch is redeemed into by the box.
+pub fn sat_id(keys: &Keys, epoch: EpochId, lock: &secp256k1::PublicKey) -> QuoteId {
+    let name = keys.quote_name(&format!("sat-for-{}", epoch.unit()), lock, 0);
     QuoteId::UUID(uuid::Builder::from_custom_bytes(name).into_uuid())
 }
 
@@ -50,16 +56,40 @@ pub async fn growing(
     if let Some(quote) = tx.get_mint_quote(&id).await? {
         return Ok(quote);
     }
-    let unit = unit_of(epoch);
+    Ok(tx.add_mint_quote(empty(id, unit_of(epoch), &credit.lock, now)?).await?)
+}
+
+/// Makes the quote of [`sat_id`].
+///
+/// # Errors
+/// When the database refuses, as when there is one.
+pub async fn make_sat(
+    tx: &mut DynMintTransaction,
+    keys: &Keys,
+    epoch: EpochId,
+    lock: &secp256k1::PublicKey,
+    now: u64,
+) -> anyhow::Result<()> {
+    let quote = empty(sat_id(keys, epoch, lock), CurrencyUnit::Sat, lock, now)?;
+    tx.add_mint_quote(quote).await?;
+    Ok(())
+}
+
+fn empty(
+    id: QuoteId,
+    unit: CurrencyUnit,
+    lock: &secp256k1::PublicKey,
+    now: u64,
+) -> anyhow::Result<MintQuote> {
     let nothing = Amount::new(0, unit.clone());
-    let quote = MintQuote::new(
+    Ok(MintQuote::new(
         Some(id.clone()),
         format!("{}:{id}", crate::units::METHOD),
         unit,
         None,
         NEVER,
         PaymentIdentifier::QuoteId(id),
-        Some(PublicKey::from_slice(&credit.lock.serialize())?),
+        Some(PublicKey::from_slice(&lock.serialize())?),
         nothing.clone(),
         nothing,
         method(),
@@ -68,8 +98,7 @@ pub async fn growing(
         Vec::new(),
         Vec::new(),
         Some(serde_json::json!({})),
-    );
-    Ok(tx.add_mint_quote(quote).await?)
+    ))
 }
 
 /// Pays all that is credited and not paid yet to the owner's growing quote; returns the quote when

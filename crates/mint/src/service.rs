@@ -16,9 +16,10 @@ use crate::health::Health;
 use crate::invariants::{self, CheckError};
 use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress};
-use crate::local::{self, Local};
+use crate::local::{self, Guard, Local};
 use crate::node::Node;
 use crate::public;
+use crate::purses::Purses;
 use crate::settings::Settings;
 use crate::settlement::Settlement;
 use crate::treasury::Treasury;
@@ -108,9 +109,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     }
 
     let public = public::router(mint.clone(), settlement, health.clone()).await?;
+    let purses = Purses::new(mint.clone(), keys.clone(), &settings.data_dir, public.clone(), maturity)?;
     let local = local::router(Local {
         mint: mint.clone(),
         keys: keys.clone(),
+        purses: Arc::new(purses),
+        guard: Guard::default(),
         treasury: treasury.clone(),
         health: health.clone(),
         network: settings.network,

@@ -44,9 +44,19 @@ impl Answer {
         Self(StatusCode::BAD_REQUEST, problem)
     }
 
+    /// 403: who asks may not.
+    pub const fn forbidden(problem: Problem) -> Self {
+        Self(StatusCode::FORBIDDEN, problem)
+    }
+
     /// 404: nothing by that name.
     pub const fn not_found(problem: Problem) -> Self {
         Self(StatusCode::NOT_FOUND, problem)
+    }
+
+    /// 429: asked too often.
+    pub const fn too_many(problem: Problem) -> Self {
+        Self(StatusCode::TOO_MANY_REQUESTS, problem)
     }
 
     /// 503: the process cannot answer now.

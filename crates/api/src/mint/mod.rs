@@ -1,18 +1,21 @@
-//! The mint's local API: `GET /status`, `GET /epochs`, `GET /owners/{owner}`, `POST /claim-key`.
+//! The mint's local API: `GET /status`, `GET /epochs`, what owners have and
+//! claim.
 
-use std::fmt;
+mod claims;
 
 use poolbox_accounting::{EpochId, EpochState, Network, Sats, ShareSeq, Work};
 use serde::{Deserialize, Serialize};
+
+pub use claims::{
+    CLAIMS, CLAIMS_ACCOUNT, CLAIMS_TAKE_BACK, CLAIMS_TOKENS, ClaimRequest, ClaimSecret, Claimed, OWNERS,
+    OwnerAccount, OwnerEpoch, OwnerPage, OwnerTotals, SecretClaim, SecretHolder, SecretTakeBack, TakenBack,
+    Token, Waiting, Waits, owner_path,
+};
 
 /// Path of [`Status`].
 pub const STATUS: &str = "/status";
 /// Path of the list of [`Epoch`]s, newest first.
 pub const EPOCHS: &str = "/epochs";
-/// Path under which `/{owner}` gives [`OwnerQuotes`].
-pub const OWNERS: &str = "/owners";
-/// Path that takes a [`ClaimKeyRequest`] and gives a [`ClaimKey`].
-pub const CLAIM_KEY: &str = "/claim-key";
 
 /// Everything the mint knows about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,19 +117,6 @@ pub struct Epoch {
     pub blocks_to_maturity: Option<u32>,
 }
 
-/// What one owner earned.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OwnerQuotes {
-    /// Canonical text of the owner.
-    pub owner: String,
-    /// Whether the box holds the key that the quotes are locked to.
-    pub held_by_box: bool,
-    /// NUT-20 public key that the quotes are locked to, hex.
-    pub pubkey: String,
-    /// Quotes, oldest first.
-    pub quotes: Vec<Quote>,
-}
-
 /// One NUT-04 mint quote.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Quote {
@@ -142,24 +132,4 @@ pub struct Quote {
     pub paid: Work,
     /// Work already minted: the quote's `amount_issued`.
     pub issued: Work,
-}
-
-/// Asks for the key of an owner's quotes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClaimKeyRequest {
-    /// Owner part of a user name.
-    pub owner: String,
-}
-
-/// The secret key that an owner's quotes are locked to (NUT-20). Whoever has it can mint them.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct ClaimKey {
-    /// 32 bytes, hex.
-    pub secret_key: String,
-}
-
-impl fmt::Debug for ClaimKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClaimKey(…)")
-    }
 }

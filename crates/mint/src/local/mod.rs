@@ -1,10 +1,14 @@
-//! The local API on the unix socket: status, epochs, an owner's quotes, and the keys that the box
-//! holds for owners without one. The types are in `poolbox-api`.
+//! The local API on the unix socket: status and epochs here, what owners have and claim in a file of
+//! its own. The types are in `poolbox-api`.
+
+mod accounts;
+mod claims;
+mod secrets;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::routing::{get, post};
+use axum::extract::State;
+use axum::routing::get;
 use axum::{Json, Router};
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
@@ -15,11 +19,13 @@ use poolbox_service::Answer;
 use crate::health::Health;
 use crate::invariants::{outstanding, paid_in_all};
 use crate::keys::Keys;
-use crate::ledger::{self, Credit, Place, Progress, Redeemed, Settled};
-use crate::quotes;
+use crate::ledger::{self, Place, Progress, Redeemed, Settled};
+use crate::purses::Purses;
 use crate::settlement::blocks_missing;
 use crate::treasury::Treasury;
 use crate::units::unit_of;
+
+pub use secrets::Guard;
 
 /// What the local API shows.
 pub struct Local {
@@ -27,6 +33,10 @@ pub struct Local {
     pub mint: Arc<Mint>,
     /// Keys of owners.
     pub keys: Keys,
+    /// The wallets of owners whose key the box holds.
+    pub purses: Arc<Purses>,
+    /// Counts wrong claim secrets.
+    pub guard: Guard,
     /// The reserve.
     pub treasury: Arc<Treasury>,
     /// Progress and halts.
@@ -48,8 +58,9 @@ pub fn router(local: Local) -> Router {
     Router::new()
         .route(api::STATUS, get(status))
         .route(api::EPOCHS, get(epochs))
-        .route(&format!("{}/{{owner}}", api::OWNERS), get(owner_quotes))
-        .route(api::CLAIM_KEY, post(claim_key))
+        .merge(accounts::routes())
+        .merge(claims::routes())
+        .merge(secrets::routes())
         .with_state(Arc::new(local))
 }
 
@@ -59,25 +70,6 @@ async fn status(State(local): State<Arc<Local>>) -> Reply<api::Status> {
 
 async fn epochs(State(local): State<Arc<Local>>) -> Reply<Vec<api::Epoch>> {
     local.epochs().await.map(Json).map_err(broken)
-}
-
-async fn owner_quotes(State(local): State<Arc<Local>>, Path(owner): Path<String>) -> Reply<api::OwnerQuotes> {
-    let owner = local.owner(&owner)?;
-    local.quotes(&owner).await.map(Json).map_err(broken)
-}
-
-async fn claim_key(
-    State(local): State<Arc<Local>>,
-    Json(request): Json<api::ClaimKeyRequest>,
-) -> Reply<api::ClaimKey> {
-    let owner = local.owner(&request.owner)?;
-    match local.keys.held_for(&owner).map_err(broken)? {
-        Some(key) => Ok(Json(api::ClaimKey { secret_key: key.display_secret().to_string() })),
-        None => Err(Answer::bad_request(
-            Problem::new("this owner is a public key, whose secret the box does not hold")
-                .remedy("claim with the wallet that holds the key"),
-        )),
-    }
 }
 
 fn broken(error: impl Into<anyhow::Error>) -> Answer {
@@ -170,38 +162,6 @@ impl Local {
             });
         }
         Ok(list)
-    }
-
-    async fn quotes(&self, owner: &Owner) -> anyhow::Result<api::OwnerQuotes> {
-        let progress = self.progress().await?;
-        let db = self.mint.localstore();
-        let mut list = Vec::new();
-        for epoch in (1..=newest(&progress).get()).map(EpochId::new) {
-            let Some(credit) = ledger::read::<Credit>(&db, &Place::credit(epoch, owner)).await? else {
-                continue;
-            };
-            for index in 0..credit.quotes {
-                let id = quotes::id(&self.keys, epoch, &credit.lock, index);
-                let Some(quote) = db.get_mint_quote(&id).await? else { continue };
-                let paid = Work::from_ehash(quote.amount_paid().value());
-                let grows = index + 1 == credit.quotes;
-                let pending = credit.credited.checked_sub(credit.paid).filter(|_| grows).unwrap_or_default();
-                list.push(api::Quote {
-                    id: id.to_string(),
-                    epoch,
-                    unit: epoch.unit(),
-                    credited: [paid, pending].into_iter().sum(),
-                    paid,
-                    issued: Work::from_ehash(quote.amount_issued().value()),
-                });
-            }
-        }
-        Ok(api::OwnerQuotes {
-            owner: owner.to_string(),
-            held_by_box: self.keys.held_for(owner)?.is_some(),
-            pubkey: self.keys.lock_of(owner)?.to_string(),
-            quotes: list,
-        })
     }
 }
 

@@ -6,7 +6,6 @@ use crate::rig::{Person, Rig, method};
 use cdk::amount::SplitTarget;
 use cdk::wallet::{ReceiveOptions, SendOptions};
 use poolbox_accounting::{EpochState, Owner, Sats, Work};
-use poolbox_api::{Client, mint as api};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,23 +103,4 @@ async fn a_block_closes_the_epoch_and_its_matured_ehash_redeems_for_sats() {
         Some(json!({ "amount": 1 }).to_string()),
     );
     assert!(nowhere.await.unwrap_err().to_string().contains("no mint quote"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_box_gives_the_keys_it_holds_and_has_no_others() {
-    let rig = Rig::new(2).await;
-    let client = Client::new(rig.path("mint/mint.sock")).unwrap();
-    let ask = |owner: &str| {
-        let request = api::ClaimKeyRequest { owner: owner.to_owned() };
-        let client = client.clone();
-        async move { client.post::<_, api::ClaimKey>(api::CLAIM_KEY, &request).await }
-    };
-    let held = ask("garage").await.unwrap().secret_key;
-    let secret = cdk::nuts::SecretKey::from_hex(&held).unwrap();
-    let quotes: api::OwnerQuotes = rig.get(&format!("{}/garage", api::OWNERS)).await.unwrap();
-    assert_eq!((quotes.held_by_box, quotes.pubkey), (true, secret.public_key().to_string()));
-
-    let own = Person::new(1).await.owner().to_string();
-    assert!(ask(&own).await.unwrap_err().to_string().contains("does not hold"));
-    assert!(!rig.log().contains(&held));
 }

@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod cashu_ts;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
@@ -170,7 +172,7 @@ impl Rig {
     }
 
     pub async fn quotes(&self, owner: &Owner) -> Vec<api::Quote> {
-        let quotes: api::OwnerQuotes = self.get(&format!("{}/{owner}", api::OWNERS)).await.unwrap();
+        let quotes: api::OwnerAccount = self.get(&format!("{}/{owner}", api::OWNERS)).await.unwrap();
         quotes.quotes
     }
 
@@ -226,6 +228,10 @@ impl Rig {
         let log = std::fs::read_to_string(self.path("mint.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    pub fn whole_log(&self) -> String {
+        std::fs::read_to_string(self.path("mint.log")).unwrap_or_default()
     }
 
     /// How many lines of the whole log contain `text`.
