@@ -6,11 +6,14 @@
 #![recursion_limit = "256"]
 
 mod claim;
+mod claim_secret;
 mod demo;
 mod logs;
 mod place;
+mod qr;
 mod receive;
 mod status;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,8 +38,12 @@ struct Arguments {
 enum Command {
     /// Show what pool and mint are doing.
     Status(status::Options),
-    /// Turn an owner's shares into ecash: mint, redeem what has matured, print a Cashu token.
+    /// Turn an owner's shares into a Cashu token: mint, redeem what has matured, print it.
     Claim(claim::Options),
+    /// List an owner's tokens that nobody has spent, show one again, take one back.
+    Tokens(tokens::Options),
+    /// Make the secret with which an owner claims at the dashboard without the admin.
+    ClaimSecret(claim_secret::Options),
     /// Receive a Cashu token into a wallet.
     Receive(receive::Options),
     /// Show the logs of all processes in one stream.
@@ -62,6 +69,8 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Status(options) => status::run(&place, &options).await,
         Command::Claim(options) => claim::run(&place, &options).await,
+        Command::Tokens(options) => tokens::run(&place, &options).await,
+        Command::ClaimSecret(options) => claim_secret::run(&place, &options).await,
         Command::Receive(options) => receive::run(&place, &options).await,
         Command::Logs(options) => logs::run(&place, &options).await,
         Command::Demo(options) => demo::run(&place, &options).await,

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cdk::nuts::CurrencyUnit;
 use poolbox_accounting::{EpochId, EpochState, Sats};
-use poolbox_api::mint::{self, Epoch};
+use poolbox_api::mint::{self, Claimed, Epoch};
 use poolbox_api::pool;
 use poolbox_wallet::Purse;
 use serde::Serialize;
 
 use super::Step;
 use super::processes::Processes;
-use crate::claim::{self, Claimed};
+use crate::claim;
 use crate::place::Place;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -245,7 +245,7 @@ fn print_line(started: Instant, text: &str) {
 
 /// Mints and redeems what can be, as `poolbox claim garage --keep` does.
 async fn claim(place: &Place) -> anyhow::Result<Claimed> {
-    claim::claim(place, &claim::Options::keeping(OWNER)).await
+    claim::collect(place, OWNER).await
 }
 
 /// Every epoch, newest first.
@@ -253,13 +253,14 @@ pub async fn epochs(place: &Place) -> anyhow::Result<Vec<Epoch>> {
     Ok(place.mint()?.get(mint::EPOCHS).await?)
 }
 
-/// Pays what the first wallet holds to the second one, by token.
+/// Claims all sats as a token, and receives it in a wallet that is not the box's.
 async fn send_to_second(place: &Place) -> anyhow::Result<Sats> {
-    let url = place.mint()?.get::<mint::Status>(mint::STATUS).await?.url;
-    let first = Purse::open(&place.wallet(OWNER)).await?;
-    let token = first.pocket(&url, CurrencyUnit::Sat).await?.spend_all().await?;
-    let token = token.context("the first wallet holds no sats")?;
-    first.note_token(&token)?;
+    let mint = place.mint()?;
+    let url = mint.get::<mint::Status>(mint::STATUS).await?.url;
+    let path = mint::owner_path(OWNER, "claim");
+    let claimed: Claimed = mint.post_patiently(&path, &mint::ClaimRequest::default()).await?;
+    let token = claimed.token.context("there are no sats to claim")?;
     let second = Purse::open(&place.wallet(SECOND_WALLET)).await?;
-    second.pocket(&url, CurrencyUnit::Sat).await?.receive(&token).await
+    let received = second.pocket(&url, CurrencyUnit::Sat).await?.receive(&token.text, None).await?;
+    Ok(Sats::new(received))
 }
