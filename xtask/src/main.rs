@@ -26,6 +26,7 @@ mod rig;
 mod setup;
 mod terminal;
 mod test;
+mod wallets;
 mod workspace;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ cargo xtask COMMAND [OPTIONS]
   ci       format, lints, tests, docs: what a change must pass
   node     find or build bitcoin-node and print its path
   peers    install the programs of others and print their paths
+  wallets  install the wallet of others that the tests run, and print its folder
 
 `cargo xtask COMMAND --help` tells more. What is missing on the machine is installed on Debian and
 Ubuntu, after saying so; elsewhere it is named.
@@ -73,6 +75,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("ci") => ci::run(arguments),
         Some("node") => node::run(arguments),
         Some("peers") => peers::run(&arguments),
+        Some("wallets") => wallets::run(&arguments),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())
@@ -82,4 +85,4 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
 }
 
 const COMMANDS: &str =
-    "use demo, test, bench, interop, ci, node or peers (cargo xtask --help tells what they do)";
+    "use demo, test, bench, interop, ci, node, peers or wallets (cargo xtask --help tells what they do)";

@@ -7,13 +7,14 @@ use anyhow::Result;
 
 use crate::failure;
 use crate::setup::{self, Ready};
+use crate::wallets;
 use crate::workspace::cargo;
 
 const HELP: &str = "\
 cargo xtask test [ARGUMENTS OF cargo test]
 
-Runs every test: cargo test --workspace, with BITCOIN_NODE set to a bitcoin-node and POOLBOX_BIN_DIR
-to the folder of the programs just built. Arguments go on to cargo test:
+Runs every test: cargo test --workspace, with BITCOIN_NODE set to a bitcoin-node, POOLBOX_BIN_DIR to
+the folder of the programs just built and POOLBOX_CASHU_TS to that of the wallet cashu-ts. Arguments go on to cargo test:
 
   cargo xtask test a_share_is_credited_once      the tests whose name contains this
   cargo xtask test -p poolbox-journal            the tests of one crate
@@ -27,9 +28,10 @@ pub fn run(arguments: Vec<OsString>) -> Result<()> {
         return Ok(());
     }
     let ready = setup::with_tests()?;
+    let wallet = wallets::install()?;
     // With --tests cargo decides on features as it does for the tests, and builds each crate once.
     ready.workspace.build_binaries(&["--tests"])?;
-    failure::run(&mut cargo_test(&ready, &arguments))
+    failure::run(cargo_test(&ready, &arguments).env("POOLBOX_CASHU_TS", wallet))
 }
 
 /// The command that runs the tests, once the programs are built.
