@@ -2,6 +2,7 @@
 //! and signatures disagree: the mint halts, and a person looks before more is signed.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
@@ -9,8 +10,13 @@ use cdk_common::database::DynMintDatabase;
 use poolbox_accounting::{EpochId, Sats, Work};
 
 use crate::ledger::{self, LedgerError, Place, Progress, Redeemed, Settled};
-use crate::treasury::{Balance, Treasury};
+use crate::treasury::{Ecash, EcashError, Statement, StatementError, Treasury};
 use crate::units::{epoch_of, unit_of};
+
+/// How often a reserve that looks short is counted again before it is called so, and how long the
+/// pauses are: a payment on its way out can be missed for a moment.
+const RECOUNTS: u32 = 5;
+const RECOUNT_PAUSE: Duration = Duration::from_millis(700);
 
 /// An invariant that does not hold, or could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +29,21 @@ pub enum Breach {
         /// Spendable in the treasury.
         reserve: Sats,
     },
-    /// More sat ecash was signed than ever was paid for.
+    /// More sat ecash was signed than was paid for.
     #[error("{outstanding} of ecash is outstanding and only {paid} was paid for")]
     SatsFromNothing {
         /// Signed and not spent.
         outstanding: Sats,
-        /// Paid for ehash so far.
+        /// Minted of paid quotes, less what was melted.
         paid: Sats,
+    },
+    /// Quotes were paid for more ehash than was redeemed.
+    #[error("quotes were paid {paid} for ehash, and only {redeemed} was redeemed")]
+    QuotesFromNothing {
+        /// Paid to sat quotes for ehash.
+        paid: Sats,
+        /// Booked as redeemed.
+        redeemed: Sats,
     },
     /// More ehash than work.
     #[error("epoch {epoch} holds {work} of work, and {ehash} is issued or about to be")]
@@ -69,6 +83,15 @@ pub enum CheckError {
     /// cdk's figures cannot be read.
     #[error(transparent)]
     Mint(#[from] cdk::Error),
+    /// What is owed and held cannot be read.
+    #[error(transparent)]
+    Treasury(#[from] StatementError),
+}
+
+impl From<EcashError> for CheckError {
+    fn from(error: EcashError) -> Self {
+        Self::Treasury(error.into())
+    }
 }
 
 /// Checks sats, and the ehash of `epochs`.
@@ -76,26 +99,58 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError::Breach`] names the invariant.
 pub async fn check(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -> Result<(), CheckError> {
+    check_books(mint, treasury, epochs).await?;
+    check_reserve(mint, treasury, Sats::ZERO).await
+}
+
+/// Checks that nothing was signed that was not paid for.
+///
+/// # Errors
+/// [`CheckError::Breach`] names the invariant.
+pub async fn check_books(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -> Result<(), CheckError> {
     // What is bounded is read before its bound: bounds only grow, so a change in between is no breach.
     let db = mint.localstore();
     let ecash = outstanding(mint).await?;
-    let outstanding = Sats::new(ecash.get(&CurrencyUnit::Sat).copied().unwrap_or_default());
-    let paid = paid_in_all(&db).await?.sats;
+    let sats: Ecash = treasury.ecash().read().await?;
+    let redeemed = paid_in_all(&db).await?.sats;
+    let (outstanding, paid) = (sats.unspent(), sats.accounted());
     if outstanding > paid {
         return Err(Breach::SatsFromNothing { outstanding, paid }.into());
+    }
+    let paid = sats.received.for_ehash;
+    if paid > redeemed {
+        return Err(Breach::QuotesFromNothing { paid, redeemed }.into());
     }
     for &epoch in epochs {
         let issued = ecash.get(&unit_of(epoch)).copied().unwrap_or_default();
         check_epoch(&db, epoch, Work::from_ehash(issued)).await?;
     }
-    let Balance { spendable: reserve, height, .. } = treasury.balance().await;
-    if height < last_settled(&db).await? {
-        return Err(CheckError::TreasuryBehind);
-    }
-    if paid > reserve {
-        return Err(Breach::Unbacked { owed: paid, reserve }.into());
-    }
     Ok(())
+}
+
+/// Checks that what is owed is backed, also when `more` were owed.
+///
+/// # Errors
+/// [`Breach::Unbacked`] when it is not, and stays so.
+pub async fn check_reserve(mint: &Mint, treasury: &Treasury, more: Sats) -> Result<(), CheckError> {
+    let last_settled = last_settled(&mint.localstore()).await?;
+    let mut recounts = 0;
+    loop {
+        let statement: Statement = treasury.statement().await?;
+        if statement.wallet.height < last_settled {
+            return Err(CheckError::TreasuryBehind);
+        }
+        let owed = [statement.outstanding(), more].into_iter().sum();
+        let reserve = statement.reserve();
+        if owed <= reserve {
+            return Ok(());
+        }
+        if recounts == RECOUNTS {
+            return Err(Breach::Unbacked { owed, reserve }.into());
+        }
+        recounts += 1;
+        tokio::time::sleep(RECOUNT_PAUSE).await;
+    }
 }
 
 async fn check_epoch(db: &DynMintDatabase, epoch: EpochId, issued: Work) -> Result<(), CheckError> {
@@ -137,7 +192,7 @@ async fn last_settled(db: &DynMintDatabase) -> Result<u32, LedgerError> {
     Ok(settled.and_then(|settled| settled.epoch.last_payout_height()).unwrap_or_default())
 }
 
-/// Everything redeemed so far. Sat ecash cannot leave the mint yet, so its sats are all still owed.
+/// Everything redeemed so far.
 ///
 /// # Errors
 /// [`LedgerError`].

@@ -13,6 +13,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cdk::mint::Mint;
 use cdk::nuts::{CurrencyUnit, KeysResponse, KeysetResponse, MintInfo};
+use poolbox_accounting::Sats;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,6 +67,13 @@ struct MeltQuote {
     extra: serde_json::Map<String, Value>,
 }
 
+/// A request for a melt quote on-chain (NUT-30), as far as the rules read it.
+#[derive(Deserialize)]
+struct OnchainMeltQuote {
+    request: String,
+    amount: u64,
+}
+
 async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
@@ -84,6 +92,15 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
             "the request is larger than 4 MiB; send less at once",
         );
     };
+    if path == "/v1/melt/quote/onchain" {
+        // cdk answers every refusal of a payment with "Payment backend error".
+        if let Ok(OnchainMeltQuote { request, amount }) = serde_json::from_slice(&body) {
+            let treasury = rules.settlement.treasury();
+            if let Err(unpayable) = treasury.can_pay(&request, Sats::new(amount)).await {
+                return refuse(StatusCode::BAD_REQUEST, REFUSED, &unpayable.to_string());
+            }
+        }
+    }
     let method_path = path.strip_suffix(METHOD).and_then(|path| path.strip_suffix('/')).unwrap_or_default();
     match method_path {
         "/v1/mint/quote" if is_unlocked(&body) => {

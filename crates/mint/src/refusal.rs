@@ -5,6 +5,7 @@ use poolbox_accounting::{EpochId, SettlementError, Work};
 
 use crate::invariants::CheckError;
 use crate::ledger::LedgerError;
+use crate::treasury::StatementError;
 
 /// Why ehash is not redeemed; worded for the wallet's user.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,9 @@ pub enum Refusal {
     /// The reserve is not known right now.
     #[error("the mint's wallet is still reading the chain; try again in a minute")]
     TreasuryBehind,
+    /// The reserve cannot be counted right now.
+    #[error("the reserve cannot be counted right now ({0}); try again in a minute")]
+    Uncounted(#[from] StatementError),
     /// Its process ends.
     #[error("the mint is stopping; try again when it is back")]
     Stopping,
@@ -77,6 +81,7 @@ impl From<CheckError> for Refusal {
             CheckError::TreasuryBehind => Self::TreasuryBehind,
             CheckError::Ledger(error) => Self::Ledger(error),
             CheckError::Mint(error) => Self::Mint(error),
+            CheckError::Treasury(error) => Self::Uncounted(error),
         }
     }
 }

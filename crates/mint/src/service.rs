@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cdk_common::database::DynMintDatabase;
+use cdk_common::payment::DynMintPayment;
 use cdk_sqlite::MintSqliteDatabase;
 use poolbox_accounting::EpochId;
 use poolbox_service::{LocalApi, Misconfigured, bind_tcp, claim_data_dir};
@@ -22,7 +23,7 @@ use crate::public;
 use crate::purses::Purses;
 use crate::settings::Settings;
 use crate::settlement::Settlement;
-use crate::treasury::Treasury;
+use crate::treasury::{self, EcashReader, Method, Onchain, Reconciling, Treasury};
 use crate::units::start_mint;
 use crate::watcher::Watcher;
 
@@ -87,19 +88,24 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     };
 
     let health = Arc::new(Health::default());
-    let treasury = Treasury::open(
-        settings.node.clone(),
-        settings.network,
-        keys.clone(),
-        settings.data_dir.clone(),
-        store.clone(),
+    let opening = treasury::Opening {
+        node: settings.node.clone(),
+        network: settings.network,
+        keys: keys.clone(),
+        dir: settings.data_dir.clone(),
+        store: store.clone(),
         birthday,
-    );
-    let treasury = Arc::new(treasury.await?);
+        ecash: EcashReader::open(&path)?,
+        settings: settings.treasury,
+    };
+    let treasury = Arc::new(Treasury::open(opening).await?);
     let maturity = settings.rules.maturity_confirmations;
     let settlement = Settlement::new(treasury.clone(), health.clone(), maturity);
     let open = progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id);
-    let mint = start_mint(store, &keys, &settlement, &settings.public_url, open).await?;
+    let onchain: DynMintPayment = Onchain::new(treasury.clone(), health.clone());
+    let sat = [(Method::Onchain, onchain)];
+    let mint = start_mint(store, &keys, &settlement, &sat, &settings.public_url, open).await?;
+    treasury::announce(&mint, &[Method::Onchain], settings.treasury.confirmations).await?;
     match invariants::check(&mint, &treasury, &invariants::known_epochs(&mint)).await {
         Err(CheckError::Breach(breach)) => health.halt(&breach.to_string()),
         Err(CheckError::TreasuryBehind) => {
@@ -136,6 +142,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     tracing::info!(network = %settings.network, listen = %settings.listen, epoch = %open, "poolbox-mint is up");
 
     let crediting = tokio::spawn(crediting.run(progress, stop.clone()));
+    let reconciling = Reconciling::new(mint.clone(), treasury.clone());
+    let reconciling = tokio::spawn(reconciling.run(stop.clone()));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
     let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::select! {
@@ -146,6 +154,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     stop.cancel();
     // The writer ends between two transactions; the rest only reads.
     crediting.await.context("the crediting task broke")?;
+    reconciling.await.context("the reconciling task broke")?;
     local.await.context("the local API broke")??;
     mint.stop().await.context("stop the mint")?;
     treasury.stop().await;

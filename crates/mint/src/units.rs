@@ -16,9 +16,11 @@ use cdk_signatory::embedded::Service;
 use cdk_signatory::signatory::{RotateKeyArguments, Signatory};
 use cdk_sqlite::MintSqliteDatabase;
 use poolbox_accounting::{EpochId, UnknownUnit};
+use tokio::sync::Mutex;
 
 use crate::keys::Keys;
 use crate::settlement::Settlement;
+use crate::treasury::Method;
 
 /// The payment method: ehash is minted for work, and melted for sats.
 pub const METHOD: &str = "ehash";
@@ -34,8 +36,11 @@ const MAX_PROOFS: usize = 1000;
 const MAX_BATCH: u64 = 100;
 /// Quotes of ours do not expire by themselves.
 const MINT_QUOTE_SECONDS: u64 = 365 * 24 * 3600;
-/// How long an offered redemption stands.
+/// How long an offered redemption or payment stands.
 const MELT_QUOTE_SECONDS: u64 = 24 * 3600;
+
+/// Held by who changes what the mint says about itself: it is read, changed and written back whole.
+pub(crate) static INFO: Mutex<()> = Mutex::const_new(());
 
 /// The method as cdk names it.
 pub fn method() -> PaymentMethod {
@@ -55,7 +60,8 @@ pub fn epoch_of(unit: &CurrencyUnit) -> Result<EpochId, UnknownUnit> {
     EpochId::of_unit(&unit.to_string())
 }
 
-/// Builds and starts cdk's mint with the epochs up to `open`; `settlement` pays its melts.
+/// Builds and starts cdk's mint with the epochs up to `open`; `settlement` pays melts of ehash, the
+/// `sat` processors pay those of sat by their methods, which are announced when they work.
 ///
 /// # Errors
 /// When its database or a keyset cannot be used.
@@ -63,11 +69,12 @@ pub async fn start_mint(
     db: Arc<MintSqliteDatabase>,
     keys: &Keys,
     settlement: &Arc<Settlement>,
+    sat: &[(Method, DynMintPayment)],
     public_url: &str,
     open: EpochId,
 ) -> anyhow::Result<Arc<Mint>> {
-    let sat = HashMap::from([(CurrencyUnit::Sat, (0, powers(SAT_AMOUNTS)))]);
-    let signatory = DbSignatory::new(db.clone(), keys.signatory_seed(), sat, HashMap::new());
+    let units = HashMap::from([(CurrencyUnit::Sat, (0, powers(SAT_AMOUNTS)))]);
+    let signatory = DbSignatory::new(db.clone(), keys.signatory_seed(), units, HashMap::new());
     let signatory = Arc::new(Service::new(Arc::new(signatory.await.context("load the keysets")?)));
     if !signatory.keysets().await?.keysets.iter().any(|keyset| keyset.unit == CurrencyUnit::Sat) {
         let sat = RotateKeyArguments {
@@ -84,8 +91,11 @@ pub async fn start_mint(
     let epochs = (1..=open.get() + EPOCHS_AHEAD).map(EpochId::new).map(unit_of);
     let processors = epochs
         .chain([CurrencyUnit::Sat])
-        .map(|unit| (PaymentProcessorKey::new(unit, method()), Arc::clone(&processor)))
-        .collect();
+        .map(|unit| (PaymentProcessorKey::new(unit, method()), Arc::clone(&processor)));
+    let outside = sat.iter().map(|(method, processor)| {
+        (PaymentProcessorKey::new(CurrencyUnit::Sat, method.named()), Arc::clone(processor))
+    });
+    let processors = processors.chain(outside).collect();
 
     let mut info = MintBuilder::new(db.clone())
         .with_name("Poolbox".to_owned())
@@ -124,6 +134,7 @@ pub async fn start_mint(
 pub async fn open_unit(mint: &Mint, epoch: EpochId) -> anyhow::Result<()> {
     let unit = unit_of(epoch);
     ensure_keyset(mint, unit.clone()).await?;
+    let _alone = INFO.lock().await;
     let mut info = mint.mint_info().await?;
     if info.nuts.nut04.get_settings(&unit, &method()).is_none() {
         info.nuts.nut04.methods.push(minting(&unit));

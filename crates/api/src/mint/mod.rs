@@ -75,17 +75,37 @@ pub struct Ehash {
     pub redeemed: Work,
 }
 
-/// Sats of the whole mint.
+/// Sats of the whole mint: what backs the ecash, what is owed, and what came and went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SatTotals {
-    /// Spendable in the treasury.
+    /// All that backs the ecash: `onchain` and `in_flight`.
     pub reserve: Sats,
-    /// In coinbases that cannot be spent yet.
+    /// Spendable in the treasury's wallet, with the change of its own payments.
+    pub onchain: Sats,
+    /// Sent by melts that are not settled yet, with their fees: the ecash that pays for it is still
+    /// in `outstanding`.
+    pub in_flight: Sats,
+    /// In coinbases that cannot be spent yet. Backs nothing so far.
     pub immature: Sats,
-    /// Sat ecash signed and not spent, and sat quotes paid and not minted.
+    /// All that is owed: sat ecash signed and not spent, and sat quotes paid and not minted.
     pub outstanding: Sats,
+    /// Of what is owed, in quotes paid and not minted.
+    pub promised: Sats,
+    /// Of what is owed, taken by melts under way, with the fees at most.
+    pub pending_out: Sats,
+    /// What the ehash of settled epochs can still be redeemed for.
+    pub claims: Sats,
+    /// The reserve less what is owed and claimed: the pool's fee, rounding, and what the operator
+    /// put in. Costs of the mint itself come out of this.
+    pub surplus: Sats,
     /// Paid for ehash so far.
     pub redeemed: Sats,
+    /// Paid in from outside so far.
+    pub received: Sats,
+    /// Melted so far, without the fees.
+    pub melted: Sats,
+    /// Fees of melts so far; each was paid by the wallet that melted.
+    pub fees_paid: Sats,
 }
 
 /// One epoch's record.

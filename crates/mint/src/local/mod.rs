@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
-use poolbox_accounting::{EpochId, EpochState, Network, Owner, Work};
+use poolbox_accounting::{EpochId, EpochState, Network, Owner, Sats, Work};
 use poolbox_api::{Problem, mint as api};
 use poolbox_service::Answer;
 
@@ -22,7 +22,7 @@ use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress, Redeemed, Settled};
 use crate::purses::Purses;
 use crate::settlement::blocks_missing;
-use crate::treasury::Treasury;
+use crate::treasury::{Statement, Treasury};
 use crate::units::unit_of;
 
 pub use secrets::Guard;
@@ -92,7 +92,8 @@ impl Local {
         let progress = self.progress().await?;
         let condition = self.health.now();
         let redeemed = paid_in_all(&self.mint.localstore()).await?;
-        let balance = self.treasury.balance().await;
+        let statement = self.treasury.statement().await?;
+        let claims = self.treasury.claims(&self.mint.localstore(), redeemed.sats).await?;
         let ecash = outstanding(&self.mint).await?;
         let ehash = ecash.into_iter().filter(|(unit, _)| *unit != CurrencyUnit::Sat);
         let unspent: Work = ehash.map(|(_, amount)| Work::from_ehash(amount)).sum();
@@ -115,13 +116,7 @@ impl Local {
                 issued: [unspent, redeemed.ehash].into_iter().sum(),
                 redeemed: redeemed.ehash,
             },
-            sats: api::SatTotals {
-                reserve: balance.spendable,
-                immature: balance.immature,
-                // Sat ecash cannot leave the mint yet: all that was ever paid is still owed.
-                outstanding: redeemed.sats,
-                redeemed: redeemed.sats,
-            },
+            sats: sat_totals(&statement, redeemed.sats, claims),
         })
     }
 
@@ -162,6 +157,25 @@ impl Local {
             });
         }
         Ok(list)
+    }
+}
+
+fn sat_totals(statement: &Statement, redeemed: Sats, claims: Sats) -> api::SatTotals {
+    let (reserve, outstanding) = (statement.reserve(), statement.outstanding());
+    api::SatTotals {
+        reserve,
+        onchain: statement.wallet.spendable,
+        in_flight: statement.in_flight,
+        immature: statement.wallet.immature,
+        outstanding,
+        promised: statement.ecash.promised(),
+        pending_out: statement.pending_out(),
+        claims,
+        surplus: reserve.saturating_sub(outstanding).saturating_sub(claims),
+        redeemed,
+        received: statement.ecash.received.from_outside,
+        melted: statement.ecash.melted.paid,
+        fees_paid: statement.ecash.melted.fees,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod epochs;
 mod node;
+mod treasury;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use epochs::RawEpochs;
 use node::RawNode;
 pub use node::{Credentials, NodeLogin, NodeSettings};
+use treasury::RawTreasury;
+pub use treasury::TreasurySettings;
 
 /// Checked settings.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// When epochs close, become final and settle.
     pub rules: EpochRules,
+    /// Payments in and out on-chain.
+    pub treasury: TreasurySettings,
     /// The pool's fee on rewards.
     pub fee: FeePpm,
     /// Height from which a new mint reads the chain; by default a day before the tip.
@@ -56,6 +61,8 @@ struct RawSettings {
     node: RawNode,
     #[serde(default)]
     epochs: RawEpochs,
+    #[serde(default)]
+    treasury: RawTreasury,
     #[serde(default)]
     fee_ppm: u32,
     first_block: Option<u32>,
@@ -94,6 +101,7 @@ impl RawSettings {
             log_file: self.log_file,
             node: self.node.check()?,
             rules: self.epochs.check(self.network)?,
+            treasury: self.treasury.check(self.network)?,
             fee,
             first_block: self.first_block,
         })
@@ -130,6 +138,7 @@ mod tests {
             (SHORT.to_owned(), "cookie_file"),
             (format!("{SHORT}user = 'u'"), "password_file"),
             (format!("{SHORT}cookie_file = '/c'\n[epochs]\nconfirmations = 0"), "epochs.confirmations"),
+            (format!("{SHORT}cookie_file = '/c'\n[treasury]\nconfirmations = 0"), "treasury.confirmations"),
             (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
             (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
             (format!("sead = 'x'\n{SHORT}"), "sead"),

@@ -3,6 +3,7 @@
 
 mod cashu_ts;
 mod claiming;
+mod melting;
 mod redeeming;
 mod rig;
 mod surviving;

@@ -189,6 +189,10 @@ async fn owing_more_than_the_reserve_halts_the_mint() {
     rig.stop();
     let unbacked = Redeemed { ehash: Work::ZERO, sats: Sats::new(1) };
     rig.tamper(&Place::redeemed_in_all(), &unbacked).await;
+    rig.falsify(
+        "INSERT INTO mint_quote (id, unit, request, expiry, amount_paid, payment_method)
+         VALUES ('a fault', 'sat', 'a fault', 0, 1, 'ehash')",
+    );
     rig.start().await;
 
     let reason = rig.status().await.halted.expect("the mint to halt");

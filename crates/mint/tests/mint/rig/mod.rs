@@ -9,7 +9,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod cashu_ts;
+pub mod faucet;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
@@ -24,7 +26,7 @@ use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{CurrencyUnit, PaymentMethod};
 use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::DynMintDatabase;
-use poolbox_accounting::{EpochId, Identity, Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{EpochId, EpochState, Identity, Network, Owner, ShareSeq, Work};
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_mint::ledger::{self, Place};
@@ -194,6 +196,37 @@ impl Rig {
         let mut tx = self.database().await.begin_transaction().await.unwrap();
         ledger::write(&mut tx, place, record).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// A fault: changes cdk's tables behind its back. The mint is stopped.
+    pub fn falsify(&self, change: &str) {
+        assert!(self.mint.is_none(), "the mint should be stopped");
+        let database = rusqlite::Connection::open(self.path("mint/mint.sqlite")).unwrap();
+        assert!(database.execute(change, []).unwrap() > 0, "nothing was falsified");
+    }
+
+    /// Gives `person` the whole reward of a new epoch in sats; the wallet and the sum.
+    pub async fn sats(&mut self, person: &Person) -> (Wallet, u64) {
+        let owner = person.owner();
+        let n = self.status().await.epoch.get();
+        self.block(&owner, 1000).await;
+        self.node.mine(99);
+        self.until("the epoch settles", async |rig| {
+            rig.epoch(n).await.is_some_and(|epoch| epoch.state == EpochState::Settled)
+        })
+        .await;
+        self.until_amounts(&owner, n, 1000, 1000).await;
+        let worth = self.epoch(n).await.unwrap().reward.get();
+        assert_eq!(person.mint(self, &owner, n).await.unwrap(), 1000);
+        let ehash = person.wallet(&self.url("/ehash"), &format!("ehash-{n}"));
+        let sat = person.wallet(&self.url(""), "sat");
+        let into = sat.mint_quote(method(), Some(1.into()), None, None).await.unwrap();
+        let amount = Some(r#"{"amount":1000}"#.to_owned());
+        let melt = ehash.melt_quote(method(), &into.id, None, amount).await.unwrap();
+        ehash.prepare_melt(&melt.id, HashMap::new()).await.unwrap().confirm().await.unwrap();
+        sat.check_mint_quote_status(&into.id).await.unwrap();
+        sat.mint(&into.id, SplitTarget::default(), None).await.unwrap();
+        (sat, worth)
     }
 
     async fn database(&self) -> DynMintDatabase {
