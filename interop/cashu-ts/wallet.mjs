@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 // Not global before Node 20.
 globalThis.crypto ??= webcrypto;
 
-const { Wallet, getPubKeyFromPrivKey } = await import('@cashu/cashu-ts');
+const { Wallet, getEncodedToken, getPubKeyFromPrivKey } = await import('@cashu/cashu-ts');
 const { URDecoder } = await import('@ngraveio/bc-ur');
 
 const secret = Buffer.from(webcrypto.getRandomValues(new Uint8Array(32)));
@@ -27,7 +27,8 @@ async function wallet({ url, unit }) {
   return wallets.get(name);
 }
 
-const sum = (proofs) => proofs.reduce((total, proof) => total + Number(proof.amount.toString()), 0);
+const number = (amount) => Number((amount ?? 0).toString());
+const sum = (proofs) => proofs.reduce((total, proof) => total + number(proof.amount), 0);
 
 const does = {
   /** The key that quotes and tokens for this wallet are locked to. */
@@ -50,10 +51,11 @@ const does = {
     return { quote };
   },
 
+  /** How much was paid to a quote. */
   async paid(order) {
     const held = await wallet(order);
     const state = await held.of.checkMintQuote(order.method, order.quote);
-    return { paid: Number(state.amount_paid.toString()) };
+    return { paid: number(state.amount_paid) };
   },
 
   /** Melts `amount`: redeems ehash, or pays sats out. */
@@ -61,7 +63,7 @@ const does = {
     const held = await wallet(order);
     const { method, request, amount } = order;
     const quote = await held.of.createMeltQuote(method, { request, amount });
-    const { keep, send } = await held.of.send(Number(quote.amount) + Number(quote.fee_reserve ?? 0), held.proofs);
+    const { keep, send } = await held.of.send(number(quote.amount) + number(quote.fee_reserve), held.proofs);
     const done = await held.of.meltProofs(method, quote, send);
     held.proofs = [...keep, ...(done.change ?? [])];
     return { state: done.quote.state, balance: sum(held.proofs) };
@@ -72,19 +74,17 @@ const does = {
     const held = await wallet(order);
     const quote = await held.of.createMeltQuoteOnchain(order.request, order.amount);
     const option = quote.fee_options[0];
-    const needed = Number(quote.amount.toString()) + Number(option.fee_reserve.toString());
-    const { keep, send } = await held.of.send(needed, held.proofs);
-    const paying = held.of.ops.meltOnchain(quote, send).feeIndex(option.fee_index);
-    const done = await paying.run();
+    const { keep, send } = await held.of.send(number(quote.amount) + number(option.fee_reserve), held.proofs);
+    const done = await held.of.ops.meltOnchain(quote, send).feeIndex(option.fee_index).run();
     held.proofs = [...keep, ...(done.change ?? [])];
     return { state: done.quote.state, balance: sum(held.proofs) };
   },
 
+  /** Makes a token. */
   async send(order) {
     const held = await wallet(order);
     const { keep, send } = await held.of.send(order.amount, held.proofs);
     held.proofs = keep;
-    const { getEncodedToken } = await import('@cashu/cashu-ts');
     return { token: getEncodedToken({ mint: order.url, unit: order.unit, proofs: send }), balance: sum(keep) };
   },
 

@@ -12,4 +12,4 @@ pub use data_dir::{claim_data_dir, write_secret};
 pub use exit::{Misconfigured, exit};
 pub use settings::load_settings;
 pub use shutdown::on_signal;
-pub use socket::{Answer, LocalApi, bind_tcp};
+pub use socket::{Answer, Input, LocalApi, bind_tcp};

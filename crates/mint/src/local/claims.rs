@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use cdk::nuts::{CurrencyUnit, PublicKey};
 use poolbox_accounting::{Owner, Work};
 use poolbox_api::{Problem, mint as api};
-use poolbox_service::Answer;
+use poolbox_service::{Answer, Input};
 use poolbox_wallet::{Slip, fragments};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ async fn collect(State(local): State<Arc<Local>>, Path(owner): Path<String>) -> 
 async fn claim(
     State(local): State<Arc<Local>>,
     Path(owner): Path<String>,
-    Json(request): Json<api::ClaimRequest>,
+    Input(request): Input<api::ClaimRequest>,
 ) -> Reply<api::Claimed> {
     let owner = local.owner(&owner)?;
     to_its_end(async move { local.claim(&owner, Some(&request)).await }).await

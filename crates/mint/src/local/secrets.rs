@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use bitcoin::hashes::{Hash, sha256};
 use poolbox_accounting::Owner;
 use poolbox_api::{Problem, mint as api};
-use poolbox_service::Answer;
+use poolbox_service::{Answer, Input};
 
 use super::claims::to_its_end;
 use super::{Local, Reply, broken};
@@ -41,7 +41,7 @@ async fn renew(State(local): State<Arc<Local>>, Path(owner): Path<String>) -> Re
 
 async fn claim(
     State(local): State<Arc<Local>>,
-    Json(request): Json<api::SecretClaim>,
+    Input(request): Input<api::SecretClaim>,
 ) -> Reply<api::Claimed> {
     let owner = local.admit(&request.owner, &request.secret).await?;
     to_its_end(async move { local.claim(&owner, Some(&request.claim)).await }).await
@@ -49,7 +49,7 @@ async fn claim(
 
 async fn account(
     State(local): State<Arc<Local>>,
-    Json(request): Json<api::SecretHolder>,
+    Input(request): Input<api::SecretHolder>,
 ) -> Reply<api::OwnerAccount> {
     let owner = local.admit(&request.owner, &request.secret).await?;
     local.account(&owner).await.map(Json).map_err(broken)
@@ -57,7 +57,7 @@ async fn account(
 
 async fn tokens(
     State(local): State<Arc<Local>>,
-    Json(request): Json<api::SecretHolder>,
+    Input(request): Input<api::SecretHolder>,
 ) -> Reply<Vec<api::Token>> {
     let owner = local.admit(&request.owner, &request.secret).await?;
     to_its_end(async move { local.tokens(&owner).await }).await
@@ -65,7 +65,7 @@ async fn tokens(
 
 async fn take_back(
     State(local): State<Arc<Local>>,
-    Json(request): Json<api::SecretTakeBack>,
+    Input(request): Input<api::SecretTakeBack>,
 ) -> Reply<api::TakenBack> {
     let owner = local.admit(&request.owner, &request.secret).await?;
     to_its_end(async move { local.take_back(&owner, &request.token).await }).await

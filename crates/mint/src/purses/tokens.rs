@@ -1,6 +1,9 @@
 //! Tokens made from the box's own wallets. Their slips are in the mint's books, and so in its backup,
 //! until somebody has spent them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use cdk::nuts::{CurrencyUnit, PublicKey};
 use poolbox_wallet::{Pocket, Slip, Standing};
 use uuid::Uuid;
@@ -74,9 +77,12 @@ impl Open<'_> {
     /// # Errors
     /// When the books cannot be read or the mint does not answer.
     pub async fn unspent_tokens(&self) -> anyhow::Result<Vec<Slip>> {
-        let mut unspent = Vec::new();
+        let (mut unspent, mut pockets) = (Vec::new(), HashMap::new());
         for slip in self.slips().await? {
-            let pocket = self.pocket(&slip.unit).await?;
+            let pocket = match pockets.entry(slip.unit.clone()) {
+                Entry::Occupied(pocket) => pocket.into_mut(),
+                Entry::Vacant(place) => place.insert(self.pocket(&slip.unit).await?),
+            };
             match pocket.standing(&slip).await? {
                 Standing::Unspent => unspent.push(slip),
                 Standing::Spent => self.forget(&slip).await?,
