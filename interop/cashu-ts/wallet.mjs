@@ -77,7 +77,14 @@ const does = {
     const { keep, send } = await held.of.send(number(quote.amount) + number(option.fee_reserve), held.proofs);
     const done = await held.of.ops.meltOnchain(quote, send).feeIndex(option.fee_index).run();
     held.proofs = [...keep, ...(done.change ?? [])];
-    return { state: done.quote.state, balance: sum(held.proofs) };
+    return { quote: quote.quote, state: done.quote.state, balance: sum(held.proofs) };
+  },
+
+  /** How far such a payment is. */
+  async paying(order) {
+    const held = await wallet(order);
+    const { state } = await held.of.checkMeltQuoteOnchain(order.quote);
+    return { state };
   },
 
   /** Makes a token. */

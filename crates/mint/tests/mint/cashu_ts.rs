@@ -1,6 +1,11 @@
 //! Both base URLs with cashu-ts, a wallet that was not written here and shares no code with cdk's.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a failure here is the failure of a test")]
 
+use std::time::{Duration, Instant};
+
+use bitcoin::Address;
+use bitcoin::opcodes::OP_TRUE;
+use bitcoin::script::Builder;
 use cdk::wallet::{ReceiveOptions, SendOptions};
 use poolbox_accounting::{EpochId, EpochState, Network, Owner};
 use poolbox_api::Client;
@@ -86,6 +91,28 @@ async fn cashu_ts_mints_sends_receives_and_redeems_ehash_and_trades_the_sats_wit
     let token = text(&alice.must("send", sat(json!({ "amount": 1234 }))), "token");
     let bob = Person::new(2).await.wallet(&rig.url(""), "sat");
     assert_eq!(bob.receive(&token, ReceiveOptions::default()).await.unwrap().to_u64(), 1234);
+    let sent = bob.prepare_send(234.into(), SendOptions::default()).await.unwrap();
+    let token = sent.confirm(None).await.unwrap().to_string();
+    assert_eq!(alice.must("receive", sat(json!({ "token": token })))["balance"], paid - 1000);
+
+    // Out of the mint, to an address.
+    let anyone = Builder::new().push_int(7).push_opcode(OP_TRUE).into_script();
+    let address = Address::p2wsh(&anyone, bitcoin::Network::Regtest);
+    let paying = alice.must("pay_onchain", sat(json!({ "request": address, "amount": 50_000 })));
+    let quote = text(&paying, "quote");
+    rig.until("the node has the payment", async |rig| {
+        rig.node.cli(&["getrawmempool"]).as_array().is_some_and(|txids| !txids.is_empty())
+    })
+    .await;
+    rig.node.mine(1);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while alice.must("paying", sat(json!({ "quote": quote })))["state"] != "PAID" {
+        assert!(Instant::now() < deadline, "the melt is not paid: {}", rig.log());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let scan = json!([format!("addr({address})")]).to_string();
+    let found = rig.node.cli(&["scantxoutset", "start", &scan]);
+    assert_eq!(found["total_amount"].as_f64(), Some(0.0005), "{found}");
     assert_eq!(rig.status().await.halted, None);
 }
 
