@@ -62,7 +62,7 @@ const does = {
   async melt(order) {
     const held = await wallet(order);
     const { method, request, amount } = order;
-    const quote = await held.of.createMeltQuote(method, { request, amount });
+    const quote = await held.of.createMeltQuote(method, { method, request, amount });
     const { keep, send } = await held.of.send(number(quote.amount) + number(quote.fee_reserve), held.proofs);
     const done = await held.of.meltProofs(method, quote, send);
     held.proofs = [...keep, ...(done.change ?? [])];

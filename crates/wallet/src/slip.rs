@@ -172,13 +172,16 @@ impl Pocket {
         messages.iter().map(signed).collect()
     }
 
-    /// What became of a token, says the mint.
+    /// What became of a token, says the mint. One that is not complete is nobody's to spend, even when
+    /// what was given for it is.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn standing(&self, slip: &Slip) -> anyhow::Result<Standing> {
-        let proofs = if slip.is_issued() { &slip.proofs } else { &slip.given };
-        let states = self.wallet().check_proofs_spent(proofs.clone()).await;
+        if !slip.is_issued() {
+            return Ok(Standing::Unspent);
+        }
+        let states = self.wallet().check_proofs_spent(slip.proofs.clone()).await;
         let states = states.context("ask the mint whether the token is spent")?;
         let unspent = states.iter().all(|state| state.state == State::Unspent);
         Ok(if unspent { Standing::Unspent } else { Standing::Spent })
