@@ -53,7 +53,9 @@ struct Output {
 pub enum Standing {
     /// Nobody has spent any of it.
     Unspent,
-    /// Somebody has, or has begun to.
+    /// Somebody has begun to spend it, or has spent a part.
+    InUse,
+    /// It is spent, all of it.
     Spent,
 }
 
@@ -183,8 +185,12 @@ impl Pocket {
         }
         let states = self.wallet().check_proofs_spent(slip.proofs.clone()).await;
         let states = states.context("ask the mint whether the token is spent")?;
-        let unspent = states.iter().all(|state| state.state == State::Unspent);
-        Ok(if unspent { Standing::Unspent } else { Standing::Spent })
+        let all = |wanted| states.iter().all(|state| state.state == wanted);
+        Ok(match (all(State::Unspent), all(State::Spent)) {
+            (true, _) => Standing::Unspent,
+            (_, true) => Standing::Spent,
+            _ => Standing::InUse,
+        })
     }
 
     /// Takes a token back that nobody has spent: the wallet has its ecash again, and the text is
@@ -196,7 +202,7 @@ impl Pocket {
         if let Some(lock) = slip.lock.filter(|_| slip.is_issued()) {
             bail!("the token is locked to {lock}; only who has that key can spend it");
         }
-        ensure!(self.standing(slip).await? == Standing::Unspent, "the token is spent already");
+        ensure!(self.standing(slip).await? == Standing::Unspent, "somebody spends the token, or has");
         self.refresh().await?;
         // Begun and not locked yet: only the wallet knows the ecash, and it is simply free again.
         self.mark(&slip.given, State::Unspent).await?;

@@ -177,6 +177,6 @@ fn refused(error: TokenError) -> Answer {
         TokenError::TooMuch { .. } | TokenError::Nothing(_) => {
             Answer::bad_request(problem.remedy("ask for less, or wait until more is redeemed"))
         }
-        TokenError::Spent(_) | TokenError::Locked(_) => Answer::bad_request(problem),
+        TokenError::Spent(_) | TokenError::InUse(_) | TokenError::Locked(_) => Answer::bad_request(problem),
     }
 }

@@ -34,6 +34,9 @@ pub enum TokenError {
     /// Somebody has spent it.
     #[error("the token {0} is spent already")]
     Spent(Uuid),
+    /// Somebody is spending it.
+    #[error("somebody is spending the token {0}, or has spent a part of it")]
+    InUse(Uuid),
     /// Only the holder of a key can spend it.
     #[error("the token is locked to {0}; only who has that key can spend it")]
     Locked(PublicKey),
@@ -84,7 +87,7 @@ impl Open<'_> {
                 Entry::Vacant(place) => place.insert(self.pocket(&slip.unit).await?),
             };
             match pocket.standing(&slip).await? {
-                Standing::Unspent => unspent.push(slip),
+                Standing::Unspent | Standing::InUse => unspent.push(slip),
                 Standing::Spent => self.forget(&slip).await?,
             }
         }
@@ -109,9 +112,13 @@ impl Open<'_> {
             return Err(TokenError::Locked(lock));
         }
         let pocket = self.pocket(&slip.unit).await?;
-        if pocket.standing(&slip).await? == Standing::Spent {
-            self.forget(&slip).await?;
-            return Err(TokenError::Spent(id));
+        match pocket.standing(&slip).await? {
+            Standing::Unspent => {}
+            Standing::InUse => return Err(TokenError::InUse(id)),
+            Standing::Spent => {
+                self.forget(&slip).await?;
+                return Err(TokenError::Spent(id));
+            }
         }
         pocket.take_back(&slip).await?;
         self.forget(&slip).await?;

@@ -121,7 +121,7 @@ impl Own {
         for slip in self.purse.slips()? {
             let pocket = self.pocket(&slip.unit).await?;
             match pocket.standing(&slip).await? {
-                Standing::Unspent => unspent.push(slip.id),
+                Standing::Unspent | Standing::InUse => unspent.push(slip.id),
                 Standing::Spent => self.purse.throw_away(&slip)?,
             }
         }
