@@ -1,5 +1,11 @@
 //! Epochs: which shares one payout pays for. A pure state machine over two streams, the chain
-//! (blocks connected and disconnected) and the quote queue (credits and announced boundaries).
+//! (blocks connected and disconnected) and the quote queues (credits and announced boundaries).
+//!
+//! Several pools may announce and be credited here, each from a journal of its own. A boundary is a
+//! place in every journal ([`Marks`]). In the announcing pool's it is the share that solved the
+//! block. In the others', as in all when nobody announced it, it is what was credited at that
+//! moment: their entries count by when the mint takes them. So every entry is in one epoch, and an
+//! epoch's work is what its entries say.
 //!
 //! The chain decides: an announcement only says at which share a block of ours was found. What the
 //! mint does about it (keysets, quotes, signatures) follows from the [`EpochEvent`]s returned.
@@ -10,7 +16,7 @@ use std::str::FromStr;
 use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 
-use crate::{FeePpm, Rate, Sats, SettlementError, ShareSeq, Work};
+use crate::{FeePpm, JournalId, Mark, Marks, Rate, Sats, SettlementError, Work};
 
 /// Number of an epoch, from 1. Its ecash unit is `ehash-<n>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,13 +127,14 @@ struct Unannounced {
 }
 
 /// Where an epoch ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Boundary {
     height: u32,
     hash: BlockHash,
     time: u32,
-    /// The last share of the epoch.
-    share: ShareSeq,
+    /// The last share and entry of the epoch in each journal.
+    #[serde(alias = "share")]
+    marks: Marks,
     /// Its block left the chain and none has taken its height yet.
     orphaned: bool,
 }
@@ -168,8 +175,8 @@ pub struct Epoch {
 pub enum EpochEvent {
     /// A payout's reward belongs to this epoch.
     PayoutAdded(EpochId, Payout),
-    /// This epoch ended with this share (inclusive).
-    Closed(EpochId, ShareSeq),
+    /// This epoch ended here (inclusive) in each journal.
+    Closed(EpochId, Marks),
     /// This epoch began; provisional.
     Opened(EpochId),
     /// The block that opened this epoch is final: pay its quotes.
@@ -212,8 +219,8 @@ pub struct Epochs {
     tip: u32,
     live: Vec<Epoch>,
     unannounced: Vec<Unannounced>,
-    /// The last share that was credited.
-    credited: ShareSeq,
+    /// How far each journal was credited.
+    credited: Marks,
 }
 
 impl Epoch {
@@ -249,7 +256,7 @@ impl Epoch {
 
     /// Closed for good by a block that then left the chain, with nothing to share out.
     fn lost_its_reward(&self) -> bool {
-        self.payouts.is_empty() && self.boundary.is_some_and(|boundary| !boundary.orphaned)
+        self.payouts.is_empty() && self.boundary.as_ref().is_some_and(|boundary| !boundary.orphaned)
     }
 
     /// R: the sum of its payouts.
@@ -257,9 +264,9 @@ impl Epoch {
         self.payouts.iter().map(|payout| payout.reward).sum()
     }
 
-    /// The block and the last share that ended it.
-    pub fn boundary(&self) -> Option<(u32, BlockHash, ShareSeq)> {
-        self.boundary.map(|boundary| (boundary.height, boundary.hash, boundary.share))
+    /// The block that ended it, and its last share and entry in each journal.
+    pub fn boundary(&self) -> Option<(u32, BlockHash, &Marks)> {
+        self.boundary.as_ref().map(|boundary| (boundary.height, boundary.hash, &boundary.marks))
     }
 
     /// The height of its newest payout, whose maturity settles it.
@@ -280,7 +287,7 @@ impl Epochs {
     /// A box's epochs before its first share, on a chain with its tip at `tip`.
     pub fn new(rules: EpochRules, tip: u32) -> Self {
         let first = Epoch::opened(EpochId::FIRST, 0);
-        Self { rules, tip, live: vec![first], unannounced: Vec::new(), credited: ShareSeq::START }
+        Self { rules, tip, live: vec![first], unannounced: Vec::new(), credited: Marks::default() }
     }
 
     /// The epochs not settled yet, oldest first; the last one is open.
@@ -309,39 +316,66 @@ impl Epochs {
             || self.live.iter().any(|epoch| epoch.payouts.iter().any(|payout| payout.hash == hash))
     }
 
-    /// Credits `work`, found in shares up to and including `through` and journalled at `at` (Unix
-    /// seconds), to the open epoch, whose number is returned. A payout that stayed unannounced
-    /// past the grace closes the epoch first.
+    /// How far each journal was credited.
+    pub const fn credited(&self) -> &Marks {
+        &self.credited
+    }
+
+    /// The one journal of records that are older than identities is this one.
+    pub fn name_journal(&mut self, journal: JournalId) {
+        self.credited.name(journal);
+        for boundary in self.live.iter_mut().filter_map(|epoch| epoch.boundary.as_mut()) {
+            boundary.marks.name(journal);
+        }
+    }
+
+    /// Credits `work`, which brings `journal` as far as `mark` and was queued at `at` (Unix seconds),
+    /// to the open epoch, whose number is returned. A payout that stayed unannounced past the grace
+    /// closes the epoch first.
     ///
     /// # Errors
     /// [`EpochError::TooMuchWork`]; nothing is changed then.
     pub fn credit(
         &mut self,
-        through: ShareSeq,
+        journal: JournalId,
+        mark: Mark,
         work: Work,
         at: u64,
     ) -> Result<(EpochId, Vec<EpochEvent>), EpochError> {
-        let mut next = self.clone();
         let mut events = Vec::new();
-        while let Some(first) = next.unannounced.first().copied() {
-            if first.seen_at.saturating_add(next.rules.announcement_grace_s) >= at {
-                break;
-            }
-            next.unannounced.remove(0);
-            next.take_payout(first.payout, next.credited, &mut events);
+        if self.overdue(at).is_none() {
+            let id = self.grow(journal, mark, work)?;
+            return Ok((id, events));
         }
-        let open = next.open_mut();
-        open.work = open.work.checked_add(work).ok_or(EpochError::TooMuchWork(open.id))?;
-        let id = open.id;
-        next.credited = next.credited.max(through);
+        let mut next = self.clone();
+        while let Some(payout) = next.overdue(at) {
+            next.unannounced.remove(0);
+            next.take_payout(payout, next.credited.clone(), &mut events);
+        }
+        let id = next.grow(journal, mark, work)?;
         *self = next;
         Ok((id, events))
     }
 
-    /// The pool says that block `hash` was found by share `share`: if the chain agrees, the open
-    /// epoch ends there. Unknown hashes change nothing (see [`Self::knows_payout`]).
-    pub fn announce(&mut self, hash: BlockHash, share: ShareSeq) -> Vec<EpochEvent> {
+    /// The oldest payout that waits for its announcement, if at `at` it waited past the grace.
+    fn overdue(&self, at: u64) -> Option<Payout> {
+        let first = self.unannounced.first()?;
+        (first.seen_at.saturating_add(self.rules.announcement_grace_s) < at).then_some(first.payout)
+    }
+
+    fn grow(&mut self, journal: JournalId, mark: Mark, work: Work) -> Result<EpochId, EpochError> {
+        let open = self.open_mut();
+        open.work = open.work.checked_add(work).ok_or(EpochError::TooMuchWork(open.id))?;
+        let id = open.id;
+        self.credited.advance(journal, mark);
+        Ok(id)
+    }
+
+    /// A pool says that block `hash` was found by the share at `mark` of its journal: if the chain
+    /// agrees, the open epoch ends there. Unknown hashes change nothing (see [`Self::knows_payout`]).
+    pub fn announce(&mut self, hash: BlockHash, journal: JournalId, mark: Mark) -> Vec<EpochEvent> {
         let mut events = Vec::new();
+        self.credited.advance(journal, mark);
         let Some(place) = self.unannounced.iter().position(|waiting| waiting.payout.hash == hash) else {
             return events;
         };
@@ -352,9 +386,8 @@ impl Epochs {
             self.add_payout(earlier.payout, &mut events);
         }
         if let Some(announced) = announced {
-            self.take_payout(announced.payout, share, &mut events);
+            self.take_payout(announced.payout, self.credited.clone(), &mut events);
         }
-        self.credited = self.credited.max(share);
         events
     }
 
@@ -372,7 +405,8 @@ impl Epochs {
             Payout { height: block.height, hash: block.hash, time: block.time, reward: block.reward };
         let pays = block.reward > Sats::ZERO;
         let orphan = |epoch: &Epoch| {
-            epoch.boundary.is_some_and(|boundary| boundary.orphaned && boundary.height == block.height)
+            let orphaned = epoch.boundary.as_ref().filter(|boundary| boundary.orphaned);
+            orphaned.is_some_and(|boundary| boundary.height == block.height)
         };
         match self.live.iter().position(orphan) {
             Some(place) if pays => self.swap_boundary(place, payout, &mut events),
@@ -423,16 +457,16 @@ impl Epochs {
         }
     }
 
-    /// The payout's share is known: end the epoch there, or add to its reward if it is too young.
-    fn take_payout(&mut self, payout: Payout, share: ShareSeq, events: &mut Vec<EpochEvent>) {
+    /// The payout's place is known: end the epoch there, or add to its reward if it is too young.
+    fn take_payout(&mut self, payout: Payout, marks: Marks, events: &mut Vec<EpochEvent>) {
         let closes = self.closes(payout);
         self.add_payout(payout, events);
         if closes {
             let Payout { height, hash, time, .. } = payout;
             let open = self.open_mut();
-            open.boundary = Some(Boundary { height, hash, time, share, orphaned: false });
+            events.push(EpochEvent::Closed(open.id, marks.clone()));
+            open.boundary = Some(Boundary { height, hash, time, marks, orphaned: false });
             let next = Epoch::opened(open.id.next(), time);
-            events.push(EpochEvent::Closed(open.id, share));
             events.push(EpochEvent::Opened(next.id));
             self.live.push(next);
             self.release(events);
@@ -487,7 +521,7 @@ impl Epochs {
 
     fn release(&mut self, events: &mut Vec<EpochEvent>) {
         for place in 1..self.live.len() {
-            let boundary = self.live[place - 1].boundary;
+            let boundary = self.live[place - 1].boundary.as_ref();
             let depth = boundary
                 .filter(|b| !b.orphaned && b.height <= self.tip)
                 .map_or(0, |b| self.tip - b.height + 1);

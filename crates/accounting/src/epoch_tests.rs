@@ -4,6 +4,7 @@ use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{QueueSeq, ShareSeq};
 
 const REWARD: u64 = 5_000_000_000;
 
@@ -33,17 +34,33 @@ fn started() -> Epochs {
     epochs
 }
 
+/// The journal of stories with one pool.
+const OURS: JournalId = JournalId::new([1; 16]);
+/// Another pool's.
+const THEIRS: JournalId = JournalId::new([2; 16]);
+
+/// Where every share is an entry.
+fn mark(n: u64) -> Mark {
+    Mark { entry: QueueSeq::new(n), share: ShareSeq::new(n) }
+}
+
 fn credit(epochs: &mut Epochs, through: u64, work: u64) -> EpochId {
-    epochs.credit(ShareSeq::new(through), Work::from_ehash(work), 0).unwrap().0
+    epochs.credit(OURS, mark(through), Work::from_ehash(work), 0).unwrap().0
+}
+
+/// The share of a journal that ended an epoch.
+fn ended_at(epochs: &Epochs, n: u64, journal: JournalId) -> Option<ShareSeq> {
+    let boundary = epochs.get(EpochId::new(n))?.boundary()?;
+    Some(boundary.2.of(journal).share)
 }
 
 #[test]
 fn an_announced_block_closes_the_epoch_at_its_share() {
     let mut epochs = started();
     assert_eq!(epochs.connect(block(1, 1, 1_000, true), 0).unwrap(), []);
-    let events = epochs.announce(hash(1), ShareSeq::new(11));
-    let closed = EpochEvent::Closed(EpochId::FIRST, ShareSeq::new(11));
-    assert!(events.contains(&closed) && events.contains(&EpochEvent::Opened(EpochId::new(2))), "{events:?}");
+    let events = epochs.announce(hash(1), OURS, mark(11));
+    assert!(matches!(&events[1], EpochEvent::Closed(EpochId::FIRST, marks) if marks.of(OURS) == mark(11)));
+    assert!(events.contains(&EpochEvent::Opened(EpochId::new(2))), "{events:?}");
     assert_eq!(credit(&mut epochs, 12, 1), EpochId::new(2));
     assert_eq!(epochs.live()[1].state(), EpochState::Provisional);
     let events = epochs.connect(block(2, 2, 1_001, false), 0).unwrap();
@@ -60,7 +77,7 @@ fn an_announced_block_closes_the_epoch_at_its_share() {
 #[test]
 fn an_announcement_the_chain_does_not_know_changes_nothing() {
     let mut epochs = started();
-    assert_eq!(epochs.announce(hash(9), ShareSeq::new(11)), []);
+    assert_eq!(epochs.announce(hash(9), OURS, mark(11)), []);
     assert_eq!(credit(&mut epochs, 12, 1), EpochId::FIRST);
 }
 
@@ -68,25 +85,26 @@ fn an_announcement_the_chain_does_not_know_changes_nothing() {
 fn an_unannounced_block_closes_at_the_first_entry_after_the_grace() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 500).unwrap();
-    let within = epochs.credit(ShareSeq::new(12), Work::from_ehash(1), 510).unwrap();
+    let within = epochs.credit(OURS, mark(12), Work::from_ehash(1), 510).unwrap();
     assert_eq!(within, (EpochId::FIRST, vec![]));
-    let (id, events) = epochs.credit(ShareSeq::new(15), Work::from_ehash(1), 511).unwrap();
+    let (id, events) = epochs.credit(OURS, mark(15), Work::from_ehash(1), 511).unwrap();
     assert_eq!(id, EpochId::new(2));
-    assert!(events.contains(&EpochEvent::Closed(EpochId::FIRST, ShareSeq::new(12))), "{events:?}");
-    assert_eq!(epochs.announce(hash(1), ShareSeq::new(11)), [], "the late announcement is moot");
+    assert!(matches!(&events[1], EpochEvent::Closed(EpochId::FIRST, _)), "{events:?}");
+    assert_eq!(ended_at(&epochs, 1, OURS), Some(ShareSeq::new(12)));
+    assert_eq!(epochs.announce(hash(1), OURS, mark(11)), [], "the late announcement is moot");
 }
 
 #[test]
 fn a_payout_within_the_minimum_time_adds_to_the_open_epoch() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
-    epochs.announce(hash(1), ShareSeq::new(11));
+    epochs.announce(hash(1), OURS, mark(11));
     credit(&mut epochs, 12, 1);
     let young = block(2, 2, 1_019, true);
     let events = epochs.connect(young, 0).unwrap();
     assert!(matches!(events[0], EpochEvent::PayoutAdded(id, _) if id == EpochId::new(2)), "{events:?}");
     epochs.connect(block(3, 3, 1_020, true), 0).unwrap();
-    epochs.announce(hash(3), ShareSeq::new(13));
+    epochs.announce(hash(3), OURS, mark(13));
     assert_eq!(epochs.live()[1].reward(), Sats::new(2 * REWARD));
     assert_eq!(epochs.live()[1].state(), EpochState::Closed);
 }
@@ -95,7 +113,7 @@ fn a_payout_within_the_minimum_time_adds_to_the_open_epoch() {
 fn an_orphaned_block_dissolves_its_epoch() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
-    epochs.announce(hash(1), ShareSeq::new(11));
+    epochs.announce(hash(1), OURS, mark(11));
     credit(&mut epochs, 12, 7);
     epochs.disconnect(1, hash(1)).unwrap();
     let events = epochs.connect(block(1, 100, 1_000, false), 0).unwrap();
@@ -109,7 +127,7 @@ fn an_orphaned_block_dissolves_its_epoch() {
 fn another_block_of_ours_at_the_same_height_swaps_the_hash_and_restarts_the_clock() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
-    epochs.announce(hash(1), ShareSeq::new(11));
+    epochs.announce(hash(1), OURS, mark(11));
     epochs.disconnect(1, hash(1)).unwrap();
     let events = epochs.connect(block(1, 100, 1_002, true), 0).unwrap();
     assert!(matches!(events[..], [EpochEvent::BoundarySwapped(EpochId::FIRST, _)]), "{events:?}");
@@ -124,7 +142,7 @@ fn another_block_of_ours_at_the_same_height_swaps_the_hash_and_restarts_the_cloc
 fn a_final_epoch_that_lost_its_block_is_paid_by_the_next_one() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
-    epochs.announce(hash(1), ShareSeq::new(11));
+    epochs.announce(hash(1), OURS, mark(11));
     epochs.connect(block(2, 2, 1_001, false), 0).unwrap();
     epochs.disconnect(2, hash(2)).unwrap();
     epochs.disconnect(1, hash(1)).unwrap();
@@ -133,7 +151,7 @@ fn a_final_epoch_that_lost_its_block_is_paid_by_the_next_one() {
     assert_eq!(epochs.live()[0].reward(), Sats::ZERO);
     epochs.connect(block(2, 200, 1_050, true), 0).unwrap();
     assert_eq!(epochs.live()[0].reward(), Sats::new(REWARD));
-    assert_eq!(epochs.announce(hash(200), ShareSeq::new(20)), [], "it closes nothing else");
+    assert_eq!(epochs.announce(hash(200), OURS, mark(20)), [], "it closes nothing else");
 }
 
 #[test]
@@ -144,6 +162,65 @@ fn blocks_out_of_order_are_refused() {
 }
 
 #[test]
+fn a_boundary_is_exact_for_the_announcing_pool_and_what_was_credited_for_the_others() {
+    let mut epochs = started();
+    let theirs =
+        |epochs: &mut Epochs, n, work| epochs.credit(THEIRS, mark(n), Work::from_ehash(work), 0).unwrap().0;
+    theirs(&mut epochs, 70, 30);
+    epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
+    // The announcement waits for nothing of theirs: what comes later is the next epoch's.
+    epochs.announce(hash(1), OURS, mark(11));
+    assert_eq!(theirs(&mut epochs, 71, 4), EpochId::new(2));
+    assert_eq!(credit(&mut epochs, 12, 2), EpochId::new(2));
+    assert_eq!(ended_at(&epochs, 1, OURS), Some(ShareSeq::new(11)));
+    assert_eq!(ended_at(&epochs, 1, THEIRS), Some(ShareSeq::new(70)));
+    let works: Vec<u64> = epochs.live().iter().map(|epoch| epoch.work.ehash()).collect();
+    assert_eq!(works, [130, 6]);
+
+    // Their block, at a share of theirs.
+    epochs.connect(block(2, 2, 1_030, true), 0).unwrap();
+    epochs.announce(hash(2), THEIRS, mark(90));
+    assert_eq!(ended_at(&epochs, 2, OURS), Some(ShareSeq::new(12)));
+    assert_eq!(ended_at(&epochs, 2, THEIRS), Some(ShareSeq::new(90)));
+}
+
+#[test]
+fn one_block_that_two_pools_announce_closes_one_epoch() {
+    let mut epochs = started();
+    epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
+    epochs.announce(hash(1), THEIRS, mark(3));
+    assert_eq!(epochs.announce(hash(1), OURS, mark(11)), []);
+    assert_eq!(epochs.live().len(), 2);
+}
+
+#[test]
+fn records_of_one_journal_are_read_and_named() {
+    let mut epochs = started();
+    epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
+    epochs.announce(hash(1), OURS, mark(11));
+    let before = serde_json::to_string(&epochs).unwrap();
+    let marks = format!(r#"{{"{OURS}":{{"entry":11,"share":11}}}}"#);
+    let now = [format!(r#""marks":{marks}"#), format!(r#""credited":{marks}"#)];
+    assert!(now.iter().all(|now| before.contains(now)), "{before}");
+    let old = before.replace(&now[0], r#""share":11"#).replace(&now[1], r#""credited":11"#);
+
+    let mut read: Epochs = serde_json::from_str(&old).unwrap();
+    assert_eq!(ended_at(&read, 1, JournalId::UNNAMED), Some(ShareSeq::new(11)));
+    read.name_journal(OURS);
+    assert_eq!(ended_at(&read, 1, OURS), Some(ShareSeq::new(11)));
+    assert_eq!(read.credited().of(OURS), Mark { entry: QueueSeq::START, share: ShareSeq::new(11) });
+}
+
+#[test]
+fn more_work_than_can_be_counted_changes_nothing() {
+    let mut epochs = started();
+    let before = epochs.clone();
+    let refused = epochs.credit(OURS, mark(12), Work::from_ehash(u64::MAX), 0);
+    assert_eq!(refused, Err(EpochError::TooMuchWork(EpochId::FIRST)));
+    assert_eq!(epochs, before);
+}
+
+#[test]
 fn units_are_named_by_number() {
     assert_eq!(EpochId::of_unit("ehash-7"), Ok(EpochId::new(7)));
     for wrong in ["ehash", "ehash-", "ehash-07", "ehash-+7", "sat", "ehash-7 "] {
@@ -151,51 +228,76 @@ fn units_are_named_by_number() {
     }
 }
 
-/// One step of a random history.
+/// One step of a random history with [`POOLS`] pools.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Credit(u64),
-    Mine { pays: bool, announced: bool, after_s: u32 },
+    Credit { pool: usize, work: u64 },
+    Mine { pays: bool, announced_by: Option<usize>, after_s: u32 },
     Reorganise { depth: usize, pays: bool },
 }
 
+const POOLS: usize = 3;
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1u64..1_000).prop_map(Step::Credit),
-        4 => (any::<bool>(), any::<bool>(), 0u32..60)
-            .prop_map(|(pays, announced, after_s)| Step::Mine { pays, announced, after_s }),
+        4 => (0..POOLS, 1u64..1_000).prop_map(|(pool, work)| Step::Credit { pool, work }),
+        4 => (any::<bool>(), prop::option::of(0..POOLS), 0u32..60)
+            .prop_map(|(pays, announced_by, after_s)| Step::Mine { pays, announced_by, after_s }),
         1 => (1usize..4, any::<bool>()).prop_map(|(depth, pays)| Step::Reorganise { depth, pays }),
     ]
+}
+
+fn journal(pool: usize) -> JournalId {
+    JournalId::new([pool as u8 + 1; 16])
+}
+
+/// What each journal's entries after `from` and up to `to` credit; an announcement credits nothing.
+fn work_between(entries: &[Vec<u64>; POOLS], from: &Marks, to: &Marks) -> u64 {
+    let of_pool = |(pool, works): (usize, &Vec<u64>)| {
+        let end = |marks: &Marks| marks.of(journal(pool)).entry.get() as usize;
+        works[end(from)..end(to)].iter().sum::<u64>()
+    };
+    entries.iter().enumerate().map(of_pool).sum()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever happens: credited work is in exactly one epoch, every payout of ours on the chain is
-    /// in exactly one place, one epoch is open, and a released epoch never dissolves.
+    /// Whatever happens: each entry of each pool is in exactly one epoch, the one that the boundaries
+    /// tell; every payout of ours on the chain is in exactly one place, one epoch is open, and a
+    /// released epoch never dissolves.
     #[test]
     fn no_work_and_no_payout_is_lost_or_counted_twice(steps in prop::collection::vec(step(), 1..80)) {
         let mut epochs = Epochs::new(rules(), 0);
         let mut chain: Vec<Block> = Vec::new();
-        let (mut ids, mut share, mut credited, mut now, mut time) = (0u64, 0u64, 0u64, 0u64, 1_000u32);
-        let (mut settled_work, mut settled): (u64, Vec<Epoch>) = (0, Vec::new());
+        let mut entries: [Vec<u64>; POOLS] = Default::default();
+        let (mut ids, mut now, mut time) = (0u64, 0u64, 1_000u32);
+        let mut settled: Vec<Epoch> = Vec::new();
         for step in steps {
             now += 3;
             let mut events = Vec::new();
             match step {
-                Step::Credit(work) => {
-                    share += 1;
-                    credited += work;
-                    events = epochs.credit(ShareSeq::new(share), Work::from_ehash(work), now).unwrap().1;
+                Step::Credit { pool, work } => {
+                    entries[pool].push(work);
+                    let mark = mark(entries[pool].len() as u64);
+                    events = epochs.credit(journal(pool), mark, Work::from_ehash(work), now).unwrap().1;
                 }
-                Step::Mine { pays, announced, after_s } => {
+                Step::Mine { pays, announced_by, after_s } => {
                     ids += 1;
                     time += after_s;
                     let next = block(chain.len() as u32 + 1, ids, time, pays);
                     chain.push(next);
                     events.extend(epochs.connect(next, now).unwrap());
-                    if announced {
-                        events.extend(epochs.announce(next.hash, ShareSeq::new(share)));
+                    if let Some(pool) = announced_by {
+                        entries[pool].push(0);
+                        let mark = mark(entries[pool].len() as u64);
+                        let told = epochs.announce(next.hash, journal(pool), mark);
+                        for event in &told {
+                            if let EpochEvent::Closed(_, marks) = event {
+                                prop_assert_eq!(marks.of(journal(pool)), mark, "not exact for the announcer");
+                            }
+                        }
+                        events.extend(told);
                     }
                 }
                 Step::Reorganise { depth, pays } => {
@@ -219,12 +321,19 @@ proptest! {
                     prop_assert!(!released, "a settled epoch dissolved");
                 }
             }
-            for gone in epochs.take_settled() {
-                settled_work += gone.work.ehash();
-                settled.push(gone);
+            settled.extend(epochs.take_settled());
+            let mut from = Marks::default();
+            // One that lost its reward settles after later ones.
+            let mut all: Vec<&Epoch> = settled.iter().chain(epochs.live()).collect();
+            all.sort_by_key(|epoch| epoch.id);
+            for epoch in all {
+                let to = epoch.boundary().map_or_else(|| epochs.credited().clone(), |(.., marks)| marks.clone());
+                prop_assert_eq!(epoch.work.ehash(), work_between(&entries, &from, &to), "epoch {}", epoch.id);
+                from = to;
             }
-            let live_work: u64 = epochs.live().iter().map(|epoch| epoch.work.ehash()).sum();
-            prop_assert_eq!(live_work + settled_work, credited);
+            for (pool, works) in entries.iter().enumerate() {
+                prop_assert_eq!(from.of(journal(pool)).entry.get(), works.len() as u64);
+            }
 
             let mut held: Vec<BlockHash> = epochs.unannounced.iter().map(|waiting| waiting.payout.hash).collect();
             held.extend(epochs.live().iter().chain(&settled).flat_map(|e| e.payouts.iter().map(|p| p.hash)));
@@ -250,7 +359,7 @@ proptest! {
             credit(&mut epochs, place as u64, *work);
             let height = place as u32 + 1;
             epochs.connect(block(height, height.into(), height * 25, true), 0).unwrap();
-            epochs.announce(hash(height.into()), ShareSeq::new(place as u64));
+            epochs.announce(hash(height.into()), OURS, mark(place as u64));
             let text = serde_json::to_string(&epochs).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Epochs>(&text).unwrap(), &epochs);
         }

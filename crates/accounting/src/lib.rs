@@ -7,9 +7,9 @@ mod difficulty;
 mod epoch;
 mod network;
 mod owner;
+mod place;
 mod sats;
 mod settlement;
-mod share;
 mod work;
 
 pub use difficulty::{Difficulty, DifficultyError};
@@ -18,7 +18,7 @@ pub use epoch::{
 };
 pub use network::{Network, UnknownNetwork};
 pub use owner::{Identity, Owner, OwnerError};
+pub use place::{JournalId, Mark, Marks, NotAJournalId, QueueSeq, ShareSeq};
 pub use sats::Sats;
 pub use settlement::{FeePpm, Rate, SettlementError};
-pub use share::ShareSeq;
 pub use work::{Work, WorkError};
