@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use poolbox_accounting::{Network, ShareSeq, Work};
+use poolbox_accounting::{JournalId, Network, QueueSeq, ShareSeq, Work};
 use serde::{Deserialize, Serialize};
 
 /// Path of [`Status`].
@@ -49,6 +49,9 @@ pub struct Status {
     pub latency: Latency,
     /// The share journal.
     pub journal: Journal,
+    /// How far the quote queue was sent; none where the mint reads the journal itself.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
     /// What each owner's workers do together, ordered by owner.
     pub owners: Vec<Owner>,
     /// Workers known, ordered by owner and name. Beyond 10,000, those that are away are forgotten.
@@ -209,6 +212,8 @@ pub struct Times {
 /// The share journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Journal {
+    /// The name under which a mint knows it.
+    pub identity: JournalId,
     /// Shares on disk.
     pub shares: u64,
     /// Their work.
@@ -224,6 +229,19 @@ pub struct Journal {
     pub commit_us: u64,
     /// Whether the latest write failed: shares are refused until the disk takes them again.
     pub failing: bool,
+}
+
+/// The quote queue's way to a mint elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where Redis listens.
+    pub address: String,
+    /// The last entry in Redis, as far as known.
+    pub sent: QueueSeq,
+    /// Entries in the journal behind it.
+    pub waiting: u64,
+    /// Why no more are sent; none while all is well.
+    pub trouble: Option<String>,
 }
 
 /// An owner.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use poolbox_accounting::Network;
+use poolbox_accounting::{JournalId, Network, QueueSeq};
 use rusqlite::ErrorCode;
 
 /// Why a journal could not be opened, written or read. Cloned to every share of a failed commit.
@@ -12,6 +12,9 @@ pub enum JournalError {
     /// A reader came before the pool made the journal.
     #[error("there is no share journal at {0} yet; the pool creates it at its first start")]
     NotCreatedYet(PathBuf),
+    /// A reader came before the pool of this release upgraded the journal.
+    #[error("the share journal {0} is of an earlier release; the pool of this one upgrades it at its start")]
+    NotUpgradedYet(PathBuf),
     /// The file holds something else.
     #[error("{0} is not a share journal; name another file in the settings, or move this one away")]
     NotAJournal(PathBuf),
@@ -40,6 +43,17 @@ pub enum JournalError {
         found: i64,
         /// The newest version known here.
         known: i64,
+    },
+    /// The last entry that was taken from it is not in it, or is another one.
+    #[error(
+        "the journal {journal} is not the one credited so far (entry {entry} differs); it is an older copy: \
+         restore the right one"
+    )]
+    NotTheCredited {
+        /// Its identity.
+        journal: JournalId,
+        /// The last entry that was taken.
+        entry: QueueSeq,
     },
     /// A row that no pool wrote.
     #[error("the share journal is damaged ({0}); restore it from a backup")]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolbox_accounting::{Network, ShareSeq};
+use poolbox_accounting::{JournalId, Network, ShareSeq};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::Store;
@@ -38,6 +38,7 @@ pub struct JournalStats {
 pub struct Journal {
     requests: mpsc::Sender<Request>,
     stats: watch::Receiver<JournalStats>,
+    identity: JournalId,
 }
 
 impl Journal {
@@ -61,7 +62,7 @@ impl Journal {
         network: Network,
     ) -> Result<Self, JournalError> {
         let store = Store::open(path.as_ref(), network)?;
-        let totals = store.totals()?;
+        let (totals, identity) = (store.totals()?, store.identity()?);
         let cannot_start = |error| JournalError::Writer(Arc::new(error));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot_start)?;
@@ -70,7 +71,7 @@ impl Journal {
         let writer = Writer { store, requests: receiver, stats: publish, queue_interval, runtime };
         let thread = std::thread::Builder::new().name("journal".into());
         thread.spawn(|| writer.run()).map_err(cannot_start)?;
-        Ok(Self { requests, stats })
+        Ok(Self { requests, stats, identity })
     }
 
     /// Journals shares, in order and all or none. Returns the place of the last when they are on disk;
@@ -82,6 +83,11 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Append(shares, reply)).await.map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// The name under which a mint knows this journal.
+    pub const fn identity(&self) -> JournalId {
+        self.identity
     }
 
     /// The figures after the last commit.

@@ -1,16 +1,21 @@
-//! The mint's side of the journal: reading, from another process, without ever holding the pool up.
+//! Reading a journal, from another process, without ever holding the pool up.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Identity, Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{Identity, JournalId, Network, Owner, QueueSeq, ShareSeq, Work};
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::schema::{self, Found};
 use crate::store::LOCK_PATIENCE;
-use crate::{JournalError, JournalTotals, NewShare, QueueEntry, QueueSeq, QuoteMessage, ShareRecord};
+use crate::{Cursor, JournalError, JournalTotals, NewShare, QueueEntry, QuoteMessage, ShareRecord};
+
+/// Most owners remembered at once; beyond that all are forgotten and parsed again.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// A read-only connection to a journal. Its calls block for as long as the disk takes; each is one
 /// short transaction.
@@ -18,6 +23,9 @@ use crate::{JournalError, JournalTotals, NewShare, QueueEntry, QueueSeq, QuoteMe
 pub struct QueueReader {
     connection: Connection,
     network: Network,
+    identity: JournalId,
+    /// Owners by their text: parsing a key or an address costs more than reading its entry.
+    owners: RefCell<HashMap<String, Owner>>,
 }
 
 impl QueueReader {
@@ -36,8 +44,17 @@ impl QueueReader {
         connection.busy_timeout(LOCK_PATIENCE)?;
         match schema::inspect(&connection, path, network)? {
             Found::Empty => Err(JournalError::NotCreatedYet(path.into())),
-            Found::Journal => Ok(Self { connection, network }),
+            Found::Older => Err(JournalError::NotUpgradedYet(path.into())),
+            Found::Journal => {
+                let identity = schema::identity(&connection)?;
+                Ok(Self { connection, network, identity, owners: RefCell::default() })
+            }
         }
+    }
+
+    /// The name under which a mint knows the journal.
+    pub const fn identity(&self) -> JournalId {
+        self.identity
     }
 
     /// Up to `limit` entries of the queue after the cursor, in order. The same cursor always gives
@@ -57,6 +74,34 @@ impl QueueReader {
             entries.push(self.entry(row)?);
         }
         Ok(entries)
+    }
+
+    /// Up to `limit` entries after the cursor, as [`Self::read`], when the entry at the cursor is the
+    /// one that was taken and none is missing behind it.
+    ///
+    /// # Errors
+    /// [`JournalError::NotTheCredited`] for another journal or an older copy: its entries would be
+    /// skipped in silence, or credited twice. Otherwise as [`Self::read`].
+    pub fn read_on(&self, cursor: Cursor, limit: usize) -> Result<Vec<QueueEntry>, JournalError> {
+        if cursor.seq == QueueSeq::START {
+            return self.read(cursor.seq, limit);
+        }
+        let before = QueueSeq::new(cursor.seq.get() - 1);
+        let mut entries = self.read(before, limit.saturating_add(1))?;
+        if entries.first().is_none_or(|taken| taken.seq != cursor.seq || taken.at != cursor.at) {
+            return Err(JournalError::NotTheCredited { journal: self.identity, entry: cursor.seq });
+        }
+        entries.remove(0);
+        Ok(entries)
+    }
+
+    /// The last entry of the queue.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn last_entry(&self) -> Result<QueueSeq, JournalError> {
+        let mut select = self.connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM queue")?;
+        Ok(QueueSeq::new(select.query_row([], |row| row.get(0))?))
     }
 
     /// Everything journalled so far, added up.
@@ -109,8 +154,17 @@ impl QueueReader {
     }
 
     fn owner(&self, name: &str) -> Result<Owner, JournalError> {
-        Owner::parse(name, self.network)
-            .map_err(|error| JournalError::Damaged(format!("owner that cannot be read: {error}")))
+        let mut owners = self.owners.borrow_mut();
+        if let Some(owner) = owners.get(name) {
+            return Ok(owner.clone());
+        }
+        let owner = Owner::parse(name, self.network)
+            .map_err(|error| JournalError::Damaged(format!("owner that cannot be read: {error}")))?;
+        if owners.len() == MAX_REMEMBERED {
+            owners.clear();
+        }
+        owners.insert(name.to_owned(), owner.clone());
+        Ok(owner)
     }
 }
 

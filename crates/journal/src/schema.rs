@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use poolbox_accounting::Network;
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use poolbox_accounting::{JournalId, Network};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::JournalError;
@@ -10,7 +11,7 @@ use crate::JournalError;
 /// Marks the file as ours in SQLite's header ("Pbjl").
 const APPLICATION_ID: i64 = 0x5062_6a6c;
 /// Version of the tables below; an older file is migrated at open, a newer one refused.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// `journal` holds one row of running totals, so that no start and no report has to add up every
 /// share. A queue entry with an owner is a `Create`, one without is an `Update` about its share.
@@ -20,7 +21,8 @@ CREATE TABLE journal (
     network TEXT NOT NULL,
     shares INTEGER NOT NULL,
     work INTEGER NOT NULL,
-    queued_through INTEGER NOT NULL
+    queued_through INTEGER NOT NULL,
+    identity TEXT NOT NULL
 ) STRICT;
 CREATE TABLE owners (
     id INTEGER PRIMARY KEY,
@@ -54,6 +56,8 @@ CREATE TABLE queue (
 pub(crate) enum Found {
     /// Nothing, or a file whose creation was interrupted.
     Empty,
+    /// A journal of an earlier release, which the pool upgrades: see [`upgrade`].
+    Older,
     /// A journal that can be used.
     Journal,
 }
@@ -83,17 +87,55 @@ pub(crate) fn inspect(connection: &Connection, path: &Path, network: Network) ->
     if found != network.name() {
         return Err(JournalError::WrongNetwork { path: path.into(), found, expected: network });
     }
-    Ok(Found::Journal)
+    Ok(if version < SCHEMA_VERSION { Found::Older } else { Found::Journal })
 }
 
 /// Makes the tables of a journal of `network` in an empty file.
 pub(crate) fn create(connection: &mut Connection, network: Network) -> Result<(), JournalError> {
     let tx = Transaction::new(connection, TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
-    tx.execute("INSERT INTO journal VALUES (1, ?1, 0, 0, 0)", [network.name()])?;
+    let identity = JournalId::new(tx.query_row("SELECT randomblob(16)", [], |row| row.get(0))?);
+    tx.execute("INSERT INTO journal VALUES (1, ?1, 0, 0, 0, ?2)", [network.name(), &identity.to_string()])?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(tx.commit()?)
+}
+
+/// Brings an older journal to the present version, all of it or nothing.
+pub(crate) fn upgrade(connection: &mut Connection) -> Result<(), JournalError> {
+    let tx = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    // Version 1 had no identity. Every copy of such a journal gets the same one, so that a mint never
+    // takes an old copy for another pool's journal and credits it again.
+    let identity = identity_of_first_share(&tx)?;
+    tx.execute_batch("ALTER TABLE journal ADD COLUMN identity TEXT NOT NULL DEFAULT ''")?;
+    tx.execute("UPDATE journal SET identity = ?1", [identity.to_string()])?;
+    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    tx.commit()?;
+    tracing::info!(from = 1, to = SCHEMA_VERSION, %identity, "the share journal was upgraded");
+    Ok(())
+}
+
+/// Of a journal without shares there is nothing that could be credited again: it gets a random one.
+fn identity_of_first_share(tx: &Transaction<'_>) -> Result<JournalId, JournalError> {
+    let mut select = tx.prepare("SELECT hash, at_ms FROM shares WHERE seq = 1")?;
+    let first = select.query_row([], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?)));
+    let Some((hash, at_ms)) = first.optional()? else {
+        return Ok(JournalId::new(tx.query_row("SELECT randomblob(16)", [], |row| row.get(0))?));
+    };
+    let mut engine = sha256::Hash::engine();
+    engine.input(b"poolbox journal");
+    engine.input(&hash);
+    engine.input(&at_ms.to_be_bytes());
+    let digest = sha256::Hash::from_engine(engine).to_byte_array();
+    let mut identity = [0; 16];
+    identity.copy_from_slice(&digest[..16]);
+    Ok(JournalId::new(identity))
+}
+
+/// The name under which a mint knows the journal.
+pub(crate) fn identity(connection: &Connection) -> Result<JournalId, JournalError> {
+    let text: String = connection.query_row("SELECT identity FROM journal", [], |row| row.get(0))?;
+    text.parse().map_err(|error| JournalError::Damaged(format!("{error}")))
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Network, ShareSeq, Work};
+use poolbox_accounting::{JournalId, Network, ShareSeq, Work};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::names::Workers;
@@ -76,10 +76,17 @@ impl Store {
         // FULL: a commit has returned only when the write-ahead log is synced.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        if matches!(found, Found::Empty) {
-            schema::create(&mut connection, network)?;
+        match found {
+            Found::Empty => schema::create(&mut connection, network)?,
+            Found::Older => schema::upgrade(&mut connection)?,
+            Found::Journal => {}
         }
         Ok(Self { connection, workers: Workers::default() })
+    }
+
+    /// The name under which a mint knows the journal.
+    pub fn identity(&self) -> Result<JournalId, JournalError> {
+        schema::identity(&self.connection)
     }
 
     /// What the journal holds.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use audit::{NETWORK, assert_queue_pays_exactly_the_shares, directory, share, shares};
 use poolbox_accounting::{Network, ShareSeq};
-use poolbox_journal::{Journal, JournalError, QueueReader, QueueSeq};
+use poolbox_journal::{Cursor, Journal, JournalError, QueueReader, QueueSeq};
 use rusqlite::Connection;
 
 async fn journal_with_one_share(path: &Path) {
@@ -44,11 +44,11 @@ async fn a_journal_of_another_network_is_refused() {
 async fn a_newer_schema_is_refused() {
     let (_directory, path) = directory();
     journal_with_one_share(&path).await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     assert_refused(
         &path,
         NETWORK,
-        "the share journal {path} has schema version 2, this Poolbox knows up to 1; start the newer Poolbox \
+        "the share journal {path} has schema version 3, this Poolbox knows up to 2; start the newer Poolbox \
          that wrote it",
     );
 }
@@ -133,4 +133,55 @@ async fn more_work_than_a_column_holds_is_refused_not_wrapped() {
     journal.append(vec![share("bob", 3, 1, None)]).await.unwrap();
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
+}
+
+/// As the release before identities wrote it.
+fn back_to_version_1(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch("ALTER TABLE journal DROP COLUMN identity; PRAGMA user_version = 1").unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_of_version_1_is_upgraded_by_its_pool_and_nothing_in_it_changes() {
+    let (_directory, path) = directory();
+    journal_with_one_share(&path).await;
+    back_to_version_1(&path);
+    let early = QueueReader::open(&path, NETWORK).unwrap_err();
+    assert!(matches!(early, JournalError::NotUpgradedYet(_)), "{early}");
+    let copy = path.with_extension("copy");
+    std::fs::copy(&path, &copy).unwrap();
+
+    let journal = Journal::open(&path, NETWORK).unwrap();
+    let identity = journal.identity();
+    journal.append(vec![share("bob", 2, 7, None)]).await.unwrap();
+    journal.close().await;
+    assert_queue_pays_exactly_the_shares(&path);
+    assert_eq!(shares(&path).len(), 2);
+    assert_eq!(Journal::open(&path, NETWORK).unwrap().identity(), identity, "it stays");
+
+    // An old copy must not look like another pool's journal: it would be credited again.
+    let restored = Journal::open(&copy, NETWORK).unwrap();
+    assert_eq!(restored.identity(), identity);
+}
+
+#[tokio::test]
+async fn every_journal_has_an_identity_of_its_own() {
+    let (_one, one) = directory();
+    let (_two, two) = directory();
+    let [one, two] = [one, two].map(|path| Journal::open(path, NETWORK).unwrap().identity());
+    assert_ne!(one, two);
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_journal_is_not_read_on() {
+    let (_directory, path) = directory();
+    journal_with_one_share(&path).await;
+    let reader = QueueReader::open(&path, NETWORK).unwrap();
+    let first = reader.read(QueueSeq::START, 1).unwrap().remove(0);
+    let taken = Cursor { seq: first.seq, at: first.at };
+    assert_eq!(reader.read_on(taken, 10).unwrap(), []);
+    for other in [Cursor { seq: first.seq.next(), ..taken }, Cursor { at: first.at + 1, ..taken }] {
+        let refused = reader.read_on(other, 10).unwrap_err();
+        assert!(matches!(refused, JournalError::NotTheCredited { .. }), "{refused}");
+    }
 }

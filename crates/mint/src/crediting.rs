@@ -1,16 +1,16 @@
-//! The one task that writes: it follows the chain and the quote queue, moves the epochs, grows and
-//! pays quotes. Whatever one step brings is posted in one database transaction together with the
-//! position it was read at, so that ending the process at any moment loses and doubles nothing.
+//! The one task that writes: it follows the chain and the pools' quote queues, moves the epochs,
+//! grows and pays quotes. Whatever one step brings is posted in one database transaction together
+//! with the position it was read at, so that ending the process at any moment loses and doubles
+//! nothing.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use cdk::mint::Mint;
-use poolbox_accounting::{Epoch, EpochId, EpochRules, EpochState, FeePpm, Network};
-use poolbox_journal::{QueueEntry, QueueReader, QueueSeq, QuoteMessage};
+use poolbox_accounting::{Epoch, EpochId, EpochRules, EpochState, FeePpm, Mark};
+use poolbox_journal::{Arrival, Cursor, QueueError, QuoteMessage, QuoteQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
@@ -21,8 +21,11 @@ use crate::posting::{self, Step};
 use crate::treasury::Treasury;
 use crate::watcher::Watcher;
 
-/// Most queue entries in one transaction.
-const BATCH: usize = 500;
+/// Most entries of a pool in one transaction. Many, so that catching up pays an owner once for many of
+/// them.
+const BATCH: usize = 20_000;
+/// Quotes in one transaction, past which it takes no further owner: while it runs, wallets wait.
+const QUOTES_AT_ONCE: usize = 1000;
 /// Pause when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after an error.
@@ -42,10 +45,8 @@ pub struct Crediting {
     pub health: Arc<Health>,
     /// Reads the chain.
     pub watcher: Watcher,
-    /// The pool's journal.
-    pub journal: PathBuf,
-    /// Of the journal and the node.
-    pub network: Network,
+    /// What the pools say.
+    pub queue: Box<dyn QuoteQueue>,
     /// The pool's fee.
     pub fee: FeePpm,
     /// When epochs close, become final and settle.
@@ -56,7 +57,6 @@ pub struct Crediting {
 struct Writer {
     parts: Crediting,
     progress: Progress,
-    reader: Option<QueueReader>,
     /// Since when the node has answered without a break.
     connected_since: Option<u64>,
     checked: Instant,
@@ -68,24 +68,23 @@ struct Writer {
 /// What the task waits for. Each turn meets it again; it is logged once.
 #[derive(Default)]
 struct Complaints {
-    last: Option<String>,
-    raised: bool,
+    now: BTreeSet<String>,
+    before: BTreeSet<String>,
 }
 
 impl Complaints {
-    fn raise(&mut self, error: &anyhow::Error) {
-        self.raised = true;
-        let text = format!("{error:#}");
-        if self.last.as_ref() != Some(&text) {
-            tracing::warn!(reason = text, "crediting waits");
-            self.last = Some(text);
+    fn raise(&mut self, reason: String) {
+        if !self.before.contains(&reason) && !self.now.contains(&reason) {
+            tracing::warn!(reason, "crediting waits");
         }
+        self.now.insert(reason);
     }
 
-    fn end_turn(&mut self) {
-        if !std::mem::take(&mut self.raised) {
-            self.last = None;
-        }
+    /// What was raised in the turn that ends.
+    fn end_turn(&mut self) -> Option<String> {
+        self.before = std::mem::take(&mut self.now);
+        let all: Vec<&str> = self.before.iter().map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -96,7 +95,6 @@ impl Crediting {
         let mut writer = Writer {
             parts: self,
             progress,
-            reader: None,
             connected_since: None,
             checked: Instant::now(),
             behind: false,
@@ -117,23 +115,29 @@ impl Crediting {
 impl Writer {
     /// One round: chain, settlement, queue. Returns how long to pause.
     async fn turn(&mut self) -> Duration {
-        match self.steps().await {
+        let pause = match self.steps().await {
             Ok(more) => {
-                self.complaints.end_turn();
-                if more { Duration::ZERO } else { IDLE }
+                if more {
+                    Duration::ZERO
+                } else {
+                    IDLE
+                }
             }
             Err(error) => {
-                if let Some(breach) = error.chain().find_map(|cause| cause.downcast_ref::<Breach>()) {
-                    self.parts.health.halt(&breach.to_string());
+                if let Some(reason) = halting(&error) {
+                    self.parts.health.halt(&reason);
                 }
-                self.complaints.raise(&error);
+                self.complaints.raise(format!("{error:#}"));
                 // Whether a failed commit took effect is only known to the database.
                 if let Err(error) = self.reload().await {
                     tracing::error!(error = format!("{error:#}"), "the mint's books cannot be read");
                 }
                 AFTER_ERROR
             }
-        }
+        };
+        let trouble = self.complaints.end_turn();
+        self.parts.health.update(|condition| condition.trouble = trouble);
+        pause
     }
 
     async fn steps(&mut self) -> anyhow::Result<bool> {
@@ -168,7 +172,7 @@ impl Writer {
             }
             Err(error) => {
                 self.connected_since = None;
-                self.complaints.raise(&error.context("the chain is not followed"));
+                self.complaints.raise(format!("the chain is not followed: {error:#}"));
                 Ok(false)
             }
         }
@@ -213,36 +217,58 @@ impl Writer {
 
     /// Takes one batch of queue entries into effect; true when there may be more.
     async fn read_queue(&mut self, at_tip: bool) -> anyhow::Result<bool> {
-        let entries = self.next_entries().await?;
-        let mut step = Step { progress: self.progress.clone(), events: Vec::new(), credits: BTreeMap::new() };
-        let total = entries.len();
-        let mut taken = 0;
-        for entry in entries {
-            if !self.take(entry, at_tip, &mut step)? {
-                break;
+        let arrivals = match self.parts.queue.next(&self.progress.cursors, BATCH).await {
+            Ok(arrivals) => arrivals,
+            // Not there yet, or away: the chain is followed all the same.
+            Err(error) if !error.is_final() => {
+                self.complaints.raise(error.to_string());
+                return Ok(false);
             }
-            taken += 1;
+            Err(error) => return Err(error.into()),
+        };
+        arrivals.refused.iter().for_each(|error| self.complaints.raise(error.to_string()));
+        let mut step = Step { progress: self.progress.clone(), events: Vec::new(), credits: BTreeMap::new() };
+        let (mut taken, mut left) = (0_u64, 0_u64);
+        // A pool whose block the chain has not shown yet holds up no other.
+        let mut held_up = BTreeSet::new();
+        for arrival in arrivals.entries {
+            let room = step.credits.len() < QUOTES_AT_ONCE;
+            if room && !held_up.contains(&arrival.journal) {
+                let journal = arrival.journal;
+                if self.take(arrival, at_tip, &mut step)? {
+                    taken += 1;
+                    continue;
+                }
+                held_up.insert(journal);
+            }
+            left += 1;
         }
+        let full = step.credits.len() >= QUOTES_AT_ONCE;
         if taken > 0 {
             self.commit(step).await?;
+            if let Err(error) = self.parts.queue.acknowledge(&self.progress.cursors).await {
+                self.complaints.raise(error.to_string());
+            }
         }
-        let waiting = (total - taken) as u64;
-        self.parts.health.update(|condition| condition.waiting = waiting);
-        if (total == BATCH) != self.behind {
-            self.behind = total == BATCH;
-            let cursor = self.progress.cursor;
+        self.parts.health.update(|condition| condition.waiting = left);
+        let more = taken > 0 && (arrivals.more || full);
+        if more != self.behind {
+            self.behind = more;
             let state = if self.behind { "behind" } else { "read to its end" };
-            tracing::info!(cursor, "the quote queue is {state}");
+            tracing::info!("the quote queue is {state}");
         }
-        Ok(taken > 0 && total == BATCH)
+        Ok(more)
     }
 
     /// Applies one entry to `step`; false when it has to wait for the chain.
-    fn take(&self, entry: QueueEntry, at_tip: bool, step: &mut Step) -> anyhow::Result<bool> {
+    fn take(&self, arrival: Arrival, at_tip: bool, step: &mut Step) -> anyhow::Result<bool> {
+        let Arrival { journal, entry } = arrival;
         let progress = &mut step.progress;
         match entry.message {
             QuoteMessage::Create { owner, work, through } => {
-                let (epoch, events) = progress.epochs.credit(through, work, entry.at)?;
+                progress.cursor_of(journal);
+                let mark = Mark { entry: entry.seq, share: through };
+                let (epoch, events) = progress.epochs.credit(journal, mark, work, entry.at)?;
                 step.events.extend(events);
                 let credit = step.credits.entry((epoch, owner)).or_default();
                 *credit = credit.checked_add(work).context("more work than can be counted")?;
@@ -255,12 +281,13 @@ impl Writer {
                 if !known && !lost && self.may_still_come(entry.at, at_tip) {
                     return Ok(false);
                 }
-                tracing::info!(height, block = %block_hash, %share, known, "block announced by the pool");
-                step.events.extend(progress.epochs.announce(block_hash, share));
+                tracing::info!(height, block = %block_hash, %journal, %share, known, "block announced by the pool");
+                progress.cursor_of(journal);
+                let mark = Mark { entry: entry.seq, share };
+                step.events.extend(progress.epochs.announce(block_hash, journal, mark));
             }
         }
-        progress.cursor = entry.seq.get();
-        progress.cursor_at = entry.at;
+        *progress.cursor_of(journal) = Cursor { seq: entry.seq, at: entry.at };
         Ok(true)
     }
 
@@ -269,50 +296,6 @@ impl Writer {
     fn may_still_come(&self, at: u64, at_tip: bool) -> bool {
         let Some(connected) = self.connected_since else { return true };
         !at_tip || unix_time() <= at.max(connected) + self.parts.rules.announcement_grace_s
-    }
-
-    async fn next_entries(&mut self) -> anyhow::Result<Vec<QueueEntry>> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => match QueueReader::open(&self.parts.journal, self.parts.network) {
-                Ok(reader) => {
-                    self.check_journal(&reader)?;
-                    reader
-                }
-                Err(error @ poolbox_journal::JournalError::NotCreatedYet(_)) => {
-                    self.complaints.raise(&error.into());
-                    return Ok(Vec::new());
-                }
-                Err(error) => return Err(error.into()),
-            },
-        };
-        let after = QueueSeq::new(self.progress.cursor);
-        let (reader, entries) = tokio::task::spawn_blocking(move || {
-            let entries = reader.read(after, BATCH);
-            (reader, entries)
-        })
-        .await?;
-        let entries = entries.context("read the quote queue")?;
-        self.reader = Some(reader);
-        Ok(entries)
-    }
-
-    /// A journal that lacks what was credited from it is another one, or an old copy: its entries
-    /// would be skipped in silence, or credited twice.
-    fn check_journal(&self, reader: &QueueReader) -> anyhow::Result<()> {
-        let Progress { cursor, cursor_at, .. } = self.progress;
-        if cursor == 0 {
-            return Ok(());
-        }
-        let last = reader.read(QueueSeq::new(cursor - 1), 1)?;
-        if last.first().is_some_and(|entry| entry.seq.get() == cursor && entry.at == cursor_at) {
-            return Ok(());
-        }
-        let journal = self.parts.journal.display();
-        self.parts.health.halt(&format!(
-            "the journal {journal} is not the one credited so far (entry {cursor} differs); restore the right one"
-        ));
-        anyhow::bail!("the journal {journal} is not the one credited so far")
     }
 
     /// Writes what a step brought, and says so.
@@ -329,7 +312,6 @@ impl Writer {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
-        self.reader = None;
         let stored: Option<Progress> =
             ledger::read(&self.parts.mint.localstore(), &Place::progress()).await?;
         self.progress = stored.context("the record of progress is gone")?;
@@ -348,15 +330,24 @@ impl Writer {
     }
 
     fn show(&self) {
-        let Progress { block, epochs, cursor, .. } = &self.progress;
+        let Progress { block, epochs, .. } = &self.progress;
         let connected = self.connected_since.is_some();
         self.parts.health.update(|condition| {
             condition.connected = connected;
             condition.height = epochs.tip();
             condition.block = *block;
-            condition.cursor = *cursor;
         });
     }
+}
+
+/// Why crediting must not go on until a person has looked: an invariant fails, or the queue's own
+/// journal is an older copy.
+fn halting(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let breach = cause.downcast_ref::<Breach>().map(Breach::to_string);
+        let other = cause.downcast_ref::<QueueError>().filter(|error| error.is_final());
+        breach.or_else(|| other.map(QueueError::to_string))
+    })
 }
 
 /// Unix seconds.

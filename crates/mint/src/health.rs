@@ -16,10 +16,10 @@ pub struct Condition {
     pub height: u32,
     /// Hash of that block.
     pub block: BlockHash,
-    /// Last queue entry that took effect.
-    pub cursor: u64,
-    /// Entries read and not yet in effect; past one batch, at least so many.
+    /// Entries of the quote queue read and not yet in effect; while it catches up, at least so many.
     pub waiting: u64,
+    /// What crediting waits for.
+    pub trouble: Option<String>,
 }
 
 /// The mint's condition, shared by its tasks.
@@ -35,8 +35,8 @@ impl Default for Health {
             connected: false,
             height: 0,
             block: BlockHash::all_zeros(),
-            cursor: 0,
             waiting: 0,
+            trouble: None,
         };
         Self { condition: watch::Sender::new(unknown) }
     }

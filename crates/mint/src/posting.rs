@@ -1,7 +1,7 @@
 //! Posting to the books: what a step of chain or queue brought, written in one transaction with the
 //! position it was read at. Every quote that is paid for work is paid here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Context;
 use cdk::mint::{Mint, MintQuote};
@@ -24,8 +24,8 @@ pub struct Step {
     pub credits: BTreeMap<(EpochId, Owner), Work>,
 }
 
-/// Credits that changed, each once, in a fixed order.
-type Touched = BTreeSet<(EpochId, Place)>;
+/// Credits that change, each read once and written once, in a fixed order.
+type Changed = BTreeMap<(EpochId, Place), Credit>;
 
 /// Posts a step, all of it or nothing, and returns the quotes that were paid.
 ///
@@ -72,45 +72,58 @@ async fn write(
     step: &Step,
     now: u64,
 ) -> anyhow::Result<Vec<MintQuote>> {
-    let mut touched = Touched::default();
+    let mut changed = Changed::new();
     for ((epoch, owner), work) in &step.credits {
         let place = Place::credit(*epoch, owner);
         let credit = match ledger::read_in(tx, &place).await? {
             Some(credit) => credit,
-            None => quotes::new_credit(keys, owner)?,
+            None => {
+                let credit = quotes::new_credit(keys, owner)?;
+                // The quote is there from the first share on, though unpaid while provisional.
+                quotes::growing(tx, keys, *epoch, &credit, now).await?;
+                credit
+            }
         };
-        let credit = grown(credit, *work)?;
-        // The quote is there from the first share on, though unpaid while provisional.
-        quotes::growing(tx, keys, *epoch, &credit, now).await?;
-        ledger::write(tx, &place, &credit).await?;
-        touched.insert((*epoch, place));
+        changed.insert((*epoch, place), grown(credit, *work)?);
     }
     for event in &step.events {
         match event {
             EpochEvent::Released(epoch) => {
-                let places = ledger::credits_of(tx, *epoch).await?;
-                touched.extend(places.into_iter().map(|place| (*epoch, place)));
+                for place in ledger::credits_of(tx, *epoch).await? {
+                    if !changed.contains_key(&(*epoch, place.clone()))
+                        && let Some(credit) = ledger::read_in(tx, &place).await?
+                    {
+                        changed.insert((*epoch, place), credit);
+                    }
+                }
             }
             EpochEvent::Dissolved { epoch, into } => {
-                touched.extend(move_credits(tx, keys, *epoch, *into, now).await?);
+                move_credits(tx, keys, &mut changed, *epoch, *into, now).await?;
             }
             _ => {}
         }
     }
     let mut paid = Vec::new();
-    for (epoch, place) in touched {
-        let Some(live) = step.progress.epochs.get(epoch).filter(|live| live.released()) else { continue };
-        let Some(mut credit) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
-        let payment = quotes::pay(tx, mint, keys, epoch, &mut credit, now).await?;
-        let Some((quote, due)) = payment else { continue };
-        let so_far: Work = ledger::read_in(tx, &Place::paid(epoch)).await?.unwrap_or_default();
-        let ehash = [so_far, due].into_iter().sum();
-        if ehash > live.work {
-            return Err(Breach::EhashFromNothing { epoch, ehash, work: live.work }.into());
+    let mut ehash = BTreeMap::<EpochId, Work>::new();
+    for ((epoch, place), credit) in &mut changed {
+        if step.progress.epochs.get(*epoch).is_some_and(|live| live.released())
+            && let Some((quote, due)) = quotes::pay(tx, mint, keys, *epoch, credit, now).await?
+        {
+            let sum = ehash.entry(*epoch).or_default();
+            *sum = sum.checked_add(due).context("more work than can be counted")?;
+            paid.push(quote.inner());
         }
-        ledger::write(tx, &Place::paid(epoch), &ehash).await?;
-        ledger::write(tx, &place, &credit).await?;
-        paid.push(quote.inner());
+        ledger::write(tx, place, credit).await?;
+    }
+    for (epoch, due) in ehash {
+        let place = Place::paid(epoch);
+        let so_far: Work = ledger::read_in(tx, &place).await?.unwrap_or_default();
+        let ehash = so_far.checked_add(due).context("more work than can be counted")?;
+        let work = step.progress.epochs.get(epoch).map_or(Work::ZERO, |live| live.work);
+        if ehash > work {
+            return Err(Breach::EhashFromNothing { epoch, ehash, work }.into());
+        }
+        ledger::write(tx, &place, &ehash).await?;
     }
     ledger::write(tx, &Place::progress(), &step.progress).await?;
     Ok(paid)
@@ -121,28 +134,40 @@ async fn write(
 async fn move_credits(
     tx: &mut DynMintTransaction,
     keys: &Keys,
+    changed: &mut Changed,
     from: EpochId,
     into: EpochId,
     now: u64,
-) -> anyhow::Result<Touched> {
-    let mut moved = Touched::default();
+) -> anyhow::Result<()> {
+    // What this step itself credited to the epoch that is gone.
+    let kept = std::mem::take(changed);
+    let (own, kept): (Changed, Changed) = kept.into_iter().partition(|((epoch, _), _)| *epoch == from);
+    *changed = kept;
+    for ((_, place), credit) in own {
+        ledger::write(tx, &place, &credit).await?;
+    }
     for place in ledger::credits_of(tx, from).await? {
         let Some(gone) = ledger::read_in::<Credit>(tx, &place).await? else { continue };
         if gone.paid > Work::ZERO {
             return Err(Breach::EhashFromNothing { epoch: from, ehash: gone.paid, work: Work::ZERO }.into());
         }
-        let target = place.moved_to(into);
-        let credit = match ledger::read_in(tx, &target).await? {
-            Some(credit) => credit,
-            None => Credit { quotes: 1, payments: 0, credited: Work::ZERO, ..gone.clone() },
+        let key = (into, place.moved_to(into));
+        let credit = match changed.remove(&key) {
+            Some(credit) => Some(credit),
+            None => ledger::read_in(tx, &key.1).await?,
         };
-        let credit = grown(credit, gone.credited)?;
-        quotes::growing(tx, keys, into, &credit, now).await?;
-        ledger::write(tx, &target, &credit).await?;
+        let credit = match credit {
+            Some(credit) => credit,
+            None => {
+                let credit = Credit { quotes: 1, payments: 0, credited: Work::ZERO, ..gone.clone() };
+                quotes::growing(tx, keys, into, &credit, now).await?;
+                credit
+            }
+        };
+        changed.insert(key, grown(credit, gone.credited)?);
         ledger::remove(tx, &place).await?;
-        moved.insert((into, target));
     }
-    Ok(moved)
+    Ok(())
 }
 
 fn grown(credit: Credit, work: Work) -> anyhow::Result<Credit> {
@@ -158,7 +183,7 @@ pub fn tell(events: &[EpochEvent]) {
                 let (height, block, sats) = (payout.height, payout.hash, payout.reward.get());
                 tracing::info!(%epoch, height, %block, sats, "payout received");
             }
-            EpochEvent::Closed(epoch, share) => tracing::info!(%epoch, %share, "epoch closed"),
+            EpochEvent::Closed(epoch, through) => tracing::info!(%epoch, %through, "epoch closed"),
             EpochEvent::Opened(epoch) => tracing::info!(%epoch, unit = epoch.unit(), "epoch opened"),
             EpochEvent::Released(epoch) => tracing::info!(%epoch, "epoch released: its ehash can be minted"),
             EpochEvent::Dissolved { epoch, into } => {

@@ -134,8 +134,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         treasury: treasury.clone(),
         health,
         watcher,
-        journal: settings.journal,
-        network: settings.network,
+        queue: settings.queue.open(settings.network),
         fee: settings.fee,
         rules: settings.rules,
     };

@@ -19,8 +19,8 @@ use poolbox_work_source::WorkSource;
 use crate::books::{Books, Sink};
 use crate::coinbases::{decoded, subsidy_sat};
 use crate::jobs::Halt;
-use crate::metrics;
 use crate::workers::Listing;
+use crate::{metrics, outlet};
 
 /// What the API reports on.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct View {
     pub books: Arc<Books>,
     /// The journal.
     pub journal: Journal,
+    /// Where the quote queue leaves, if the mint is elsewhere.
+    pub outlet: Option<outlet::View>,
     /// Where jobs come from.
     pub source: Arc<WorkSource>,
     /// The newest job.
@@ -98,6 +100,7 @@ impl View {
             job: job.map(|job| self.job(&job, &listing)),
             latency: self.books.latency.so_far().times(),
             journal: self.journal(),
+            delivery: self.outlet.as_ref().map(outlet::View::told),
             owners: listing.owners(),
             workers: listing.workers(),
             blocks: self.books.blocks(),
@@ -128,6 +131,7 @@ impl View {
     fn journal(&self) -> pool::Journal {
         let stats = self.journal.stats();
         pool::Journal {
+            identity: self.journal.identity(),
             shares: stats.totals.shares,
             work_ehash: stats.totals.work,
             waiting: self.books.lag.shares_waiting(),

@@ -11,6 +11,7 @@ mod local;
 mod metrics;
 mod notebook;
 mod origin;
+mod outlet;
 mod payout;
 mod pool;
 mod settings;

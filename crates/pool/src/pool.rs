@@ -17,6 +17,7 @@ use crate::authority;
 use crate::books::{Books, Sink};
 use crate::jobs::{Halt, JobMaker};
 use crate::local::{self, View};
+use crate::outlet::Outlet;
 use crate::payout::coinbase_output;
 use crate::settings::{Mode, Settings};
 use crate::tls::Tls;
@@ -47,9 +48,12 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         None => None,
     };
     let api = LocalApi::bind(&settings.api_socket).await?;
-    let journal =
-        Journal::open(settings.data_dir.join("journal.sqlite"), settings.network).map_err(unusable)?;
+    let path = settings.data_dir.join("journal.sqlite");
+    let journal = Journal::open(&path, settings.network).map_err(unusable)?;
     let stop = on_signal().context("listen for signals")?;
+    let outlet = settings
+        .redis
+        .map(|redis| Outlet::open(redis, path, settings.network, journal.identity(), stop.clone()));
 
     let source = Arc::new(settings.origin.start()?);
     let kept = settings.data_dir.join("blocks");
@@ -96,6 +100,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         server: Arc::clone(&server),
         books: Arc::clone(&books),
         journal: journal.clone(),
+        outlet: outlet.as_ref().map(Outlet::view),
         source,
         jobs,
     };
@@ -120,6 +125,9 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     // With what was measured of every miner until its connection ended.
     books.write_notes().await;
     journal.close().await;
+    if let Some(outlet) = outlet {
+        outlet.close().await?;
+    }
     tracing::info!("pool stopped");
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use poolbox_accounting::{Difficulty, Network};
+use poolbox_journal::RedisSettings;
 use poolbox_service::{Misconfigured, load_settings};
 use poolbox_stratum::VardiffLimits;
 use poolbox_stratum::server::Limits;
@@ -33,6 +34,7 @@ struct Raw {
     stratum_v1_tls: Option<RawOptionalPort>,
     #[serde(default)]
     stratum_v2: RawPort,
+    redis: Option<RedisSettings>,
     #[serde(default)]
     difficulty: RawDifficulty,
     #[serde(default)]
@@ -117,6 +119,8 @@ pub struct Settings {
     pub stratum_v1_tls: Option<SocketAddr>,
     /// Where Sv2 miners connect.
     pub stratum_v2: SocketAddr,
+    /// Where the quote queue is sent, when the mint is elsewhere.
+    pub redis: Option<RedisSettings>,
     /// Where a miner starts that says nothing about itself.
     pub start_difficulty: Difficulty,
     /// Between what a miner's difficulty moves.
@@ -171,6 +175,7 @@ impl Settings {
             stratum_v1: port(raw.stratum_v1, 3333),
             stratum_v1_tls: optional_port("stratum_v1_tls.listen", raw.stratum_v1_tls, 4333)?,
             stratum_v2: port(raw.stratum_v2, 34254),
+            redis: raw.redis,
             start_difficulty,
             difficulty_limits,
             limits: Limits {
@@ -303,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_stays_in_the_journal_unless_it_is_sent() {
+        assert_eq!(load(LEAST).unwrap().redis, None);
+        let sent = load(&format!("{LEAST}\n[redis]\naddress = \"queue.lan:6379\"\ntls = true")).unwrap();
+        assert_eq!(sent.redis.unwrap().address(), "queue.lan:6379");
+    }
+
+    #[test]
     fn a_mistake_names_its_key() {
         for (text, key) in [
             (format!("stale_after_s = 0\n{LEAST}"), "stale_after_s"),
@@ -321,6 +333,7 @@ mod tests {
                 "template_provider.authority_key",
             ),
             (format!("{LEAST}\n[difficulty]\nstart = -1.0"), "difficulty.start"),
+            (format!("{LEAST}\n[redis]\naddress = \"queue.lan\""), "address"),
             (format!("{LEAST}\n[stratum_v1_tls]\nlisten = \"4333\""), "stratum_v1_tls.listen"),
             (format!("{LEAST}\n[difficulty]\nfree_shares = true"), "free_shares"),
             (format!("{LEAST}\n[difficulty]\nmin = 4.0\nstart = 1.0"), "difficulty.min"),

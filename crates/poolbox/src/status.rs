@@ -68,6 +68,10 @@ fn print_pool(status: &pool::Status) {
         status.journal.shares,
         status.journal.work_ehash
     );
+    if let Some(delivery) = &status.delivery {
+        let trouble = delivery.trouble.as_ref().map_or_else(String::new, |trouble| format!("; {trouble}"));
+        println!("       quote queue to {}: {} entries wait{trouble}", delivery.address, delivery.waiting);
+    }
     for worker in &status.workers {
         let rejected: u64 = worker.shares.rejected.values().sum();
         let here = if worker.connected { "mining" } else { "gone" };
@@ -131,6 +135,9 @@ fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
     println!("mint   {} (every unit: {}), chain at {}", status.url, status.ehash_url, status.chain.height);
     if let Some(reason) = &status.halted {
         println!("       HALTED: {reason}");
+    }
+    if let Some(trouble) = &status.queue.trouble {
+        println!("       CREDITING WAITS: {trouble}");
     }
     let (ehash, sats) = (&status.ehash, &status.sats);
     println!("       {} credited, {} issued, {} redeemed", ehash.credited, ehash.issued, ehash.redeemed);

@@ -1,10 +1,12 @@
-//! A real bitcoin-node for tests: a private chain in a temporary directory, ended on drop.
+//! Real servers for tests: a bitcoin-node with a private chain, and a redis-server. Each lives in a
+//! temporary directory and ends on drop.
 //!
 //! A development dependency only. Whatever goes wrong here is a failed test, so it panics with a
 //! sentence instead of returning errors.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failure here is the failure of a test")]
 
 mod process;
+mod redis;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use poolbox_accounting::Network;
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use redis::TestRedis;
 
 /// Pays to anyone; what `mine` mines to.
 const ANYONE_CAN_SPEND: &str = "raw(51)#8lvh9jxk";

@@ -3,7 +3,7 @@
 
 mod claims;
 
-use poolbox_accounting::{EpochId, EpochState, Network, Sats, ShareSeq, Work};
+use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSeq, Sats, Work};
 use serde::{Deserialize, Serialize};
 
 pub use claims::{
@@ -58,10 +58,27 @@ pub struct Chain {
 /// The quote queue as the mint read it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Queue {
-    /// Sequence number of the last entry that took effect.
+    /// Entries that took effect, over all pools.
     pub cursor: u64,
-    /// Entries written and not read yet.
+    /// Entries read and not yet in effect; while it catches up, at least so many.
     pub waiting: u64,
+    /// What crediting waits for; none while all is well.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// How far each pool's journal was taken.
+    #[serde(default)]
+    pub journals: Vec<TakenJournal>,
+}
+
+/// How far a pool's journal was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TakenJournal {
+    /// Its identity.
+    pub journal: JournalId,
+    /// The last entry of its queue that took effect.
+    pub cursor: QueueSeq,
+    /// When that entry was queued, Unix seconds.
+    pub queued_at: u64,
 }
 
 /// Ehash over all epochs.
@@ -121,8 +138,9 @@ pub struct Epoch {
     pub height: Option<u32>,
     /// Hash of the block that ended it.
     pub block_hash: Option<String>,
-    /// The last share in it.
-    pub last_share: Option<ShareSeq>,
+    /// The last share and queue entry in it of each pool's journal.
+    #[serde(default)]
+    pub through: Option<Marks>,
     /// R: what its payouts brought so far.
     pub reward: Sats,
     /// W: work credited in it so far.

@@ -12,8 +12,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
-use poolbox_accounting::{EpochId, EpochState, Network, Owner, Sats, Work};
+use poolbox_accounting::{EpochId, EpochState, JournalId, Network, Owner, Sats, Work};
 use poolbox_api::{Problem, mint as api};
+use poolbox_journal::Cursor;
 use poolbox_service::Answer;
 
 use crate::health::Health;
@@ -72,6 +73,10 @@ async fn epochs(State(local): State<Arc<Local>>) -> Reply<Vec<api::Epoch>> {
     local.epochs().await.map(Json).map_err(broken)
 }
 
+fn taken_of((&journal, cursor): (&JournalId, &Cursor)) -> api::TakenJournal {
+    api::TakenJournal { journal, cursor: cursor.seq, queued_at: cursor.at }
+}
+
 fn broken(error: impl Into<anyhow::Error>) -> Answer {
     let error: anyhow::Error = error.into();
     tracing::error!(error = format!("{error:#}"), "a local request failed");
@@ -109,7 +114,12 @@ impl Local {
                 hash: progress.block.to_string(),
                 connected: condition.connected,
             },
-            queue: api::Queue { cursor: progress.cursor, waiting: condition.waiting },
+            queue: api::Queue {
+                cursor: progress.cursors.values().map(|cursor| cursor.seq.get()).sum(),
+                waiting: condition.waiting,
+                trouble: condition.trouble,
+                journals: progress.cursors.iter().map(taken_of).collect(),
+            },
             epoch: newest(&progress),
             ehash: api::Ehash {
                 credited: progress.credited,
@@ -146,7 +156,7 @@ impl Local {
                 state,
                 height: boundary.map(|(height, ..)| height),
                 block_hash: boundary.map(|(_, hash, _)| hash.to_string()),
-                last_share: boundary.map(|(.., share)| share),
+                through: boundary.map(|(.., marks)| marks.clone()),
                 reward: epoch.reward(),
                 work: epoch.work,
                 issued: [unspent, redeemed.ehash].into_iter().sum(),

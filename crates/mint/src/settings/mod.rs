@@ -3,18 +3,21 @@
 
 mod epochs;
 mod node;
+mod queue;
 mod treasury;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use poolbox_accounting::{EpochRules, FeePpm, Network};
+use poolbox_journal::RedisSettings;
 use poolbox_service::Misconfigured;
 use serde::Deserialize;
 
 use epochs::RawEpochs;
 use node::RawNode;
 pub use node::{Credentials, NodeLogin, NodeSettings};
+pub use queue::QueueSource;
 use treasury::RawTreasury;
 pub use treasury::TreasurySettings;
 
@@ -29,8 +32,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// How wallets reach the Cashu API, without a slash at the end.
     pub public_url: String,
-    /// The pool's journal, whose quote queue is read.
-    pub journal: PathBuf,
+    /// Whose quote queue is read.
+    pub queue: QueueSource,
     /// The local API's socket.
     pub api_socket: PathBuf,
     /// Where the log is written besides standard error.
@@ -55,7 +58,8 @@ struct RawSettings {
     #[serde(default = "default_listen")]
     listen: SocketAddr,
     public_url: Option<String>,
-    journal: PathBuf,
+    journal: Option<PathBuf>,
+    redis: Option<RedisSettings>,
     api_socket: Option<PathBuf>,
     log_file: Option<PathBuf>,
     node: RawNode,
@@ -95,7 +99,7 @@ impl RawSettings {
             network: self.network,
             listen: self.listen,
             public_url: public_url.trim_end_matches('/').to_owned(),
-            journal: self.journal,
+            queue: QueueSource::check(self.journal, self.redis)?,
             api_socket: self.api_socket.unwrap_or_else(|| self.data_dir.join("mint.sock")),
             data_dir: self.data_dir,
             log_file: self.log_file,
@@ -133,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn pools_elsewhere_come_by_redis() {
+        let text = format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'queue.lan:6379'\ntls = true\n");
+        let settings = load(&text.replace("journal", "#")).unwrap();
+        assert!(matches!(settings.queue, QueueSource::Redis(redis) if redis.address() == "queue.lan:6379"));
+    }
+
+    #[test]
     fn mistakes_name_the_setting() {
         let cases = [
             (SHORT.to_owned(), "cookie_file"),
@@ -142,6 +153,9 @@ mod tests {
             (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
             (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
             (format!("sead = 'x'\n{SHORT}"), "sead"),
+            (format!("{SHORT}cookie_file = '/c'").replace("journal", "#"), "journal is missing"),
+            (format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'q:1'"), "journal and [redis]"),
+            (format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'redis://q:1'"), "host:port"),
         ];
         for (text, setting) in cases {
             let error = load(&text).unwrap_err().to_string();

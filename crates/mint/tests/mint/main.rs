@@ -4,6 +4,7 @@
 mod cashu_ts;
 mod claiming;
 mod melting;
+mod pools;
 mod redeeming;
 mod rig;
 mod surviving;

@@ -160,24 +160,62 @@ async fn the_mint_follows_a_restarted_node_with_its_new_cookie() {
     assert!(rig.stop().success(), "{}", rig.log());
 }
 
+/// Puts files in the place of the journal's.
+fn replace_journal(rig: &Rig, with: &[(String, Vec<u8>)]) {
+    for (name, _) in journal_files(rig) {
+        std::fs::remove_file(rig.path(&name)).unwrap();
+    }
+    for (name, bytes) in with {
+        std::fs::write(rig.path(name), bytes).unwrap();
+    }
+}
+
+fn journal_files(rig: &Rig) -> Vec<(String, Vec<u8>)> {
+    let files = std::fs::read_dir(rig.path("")).unwrap().map(|file| file.unwrap());
+    let named = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
+    let journals = named.filter(|(name, _)| name.starts_with("journal"));
+    journals.map(|(name, path)| (name, std::fs::read(path).unwrap())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn another_journal_in_the_place_of_the_credited_one_halts_the_mint() {
+async fn an_older_copy_of_the_journal_halts_the_mint_and_a_new_journal_is_a_new_pools() {
     let mut rig = Rig::new(1).await;
     let owner = Person::new(1).await.owner();
     rig.share(&owner, 50).await;
     rig.until_amounts(&owner, 1, 50, 50).await;
+    rig.journal.take().unwrap().close().await;
+    let older = journal_files(&rig);
+    let reopen = |rig: &Rig| poolbox_journal::Journal::open(rig.path("journal"), rig.node.network()).unwrap();
+    rig.journal = Some(reopen(&rig));
+    rig.share(&owner, 7).await;
+    rig.until_amounts(&owner, 1, 57, 57).await;
     rig.stop();
     rig.journal.take().unwrap().close().await;
-    for file in std::fs::read_dir(rig.path("")).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.file_name().unwrap().to_string_lossy().starts_with("journal") {
-            std::fs::remove_file(file).unwrap();
-        }
-    }
-    let fresh = poolbox_journal::Journal::open(rig.path("journal"), rig.node.network()).unwrap();
-    rig.journal = Some(fresh);
+    let right = journal_files(&rig);
+
+    replace_journal(&rig, &older);
     rig.start().await;
     rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
-    assert!(rig.status().await.halted.unwrap().contains("journal"));
+    assert!(rig.status().await.halted.unwrap().contains("older copy"));
+    rig.stop();
+
+    // Its work was never credited, whatever else was.
+    replace_journal(&rig, &[]);
+    rig.journal = Some(reopen(&rig));
+    rig.start().await;
+    rig.share(&owner, 3).await;
+    rig.until_amounts(&owner, 1, 60, 60).await;
+    rig.stop();
+    rig.journal.take().unwrap().close().await;
+
+    // The right one again goes on where it was left.
+    replace_journal(&rig, &right);
+    rig.journal = Some(reopen(&rig));
+    rig.start().await;
+    rig.share(&owner, 1).await;
+    rig.until_amounts(&owner, 1, 61, 61).await;
+    assert_eq!(rig.status().await.queue.journals.len(), 2);
+    assert_eq!(rig.status().await.halted, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,6 +164,17 @@ fn journal(page: &mut Page, status: &Status) {
     family.value(seconds(journal.oldest_unqueued_ms.unwrap_or_default() * 1000));
     let mut family = page.family("poolbox_journal_failing", Kind::Gauge, "Whether the latest write failed.");
     family.value(u8::from(journal.failing));
+    if let Some(delivery) = &status.delivery {
+        let mut family = page.family(
+            "poolbox_queue_unsent_entries",
+            Kind::Gauge,
+            "Entries of the quote queue that wait in the journal for Redis.",
+        );
+        family.value(delivery.waiting);
+        let mut family =
+            page.family("poolbox_queue_failing", Kind::Gauge, "Whether the latest sending to Redis failed.");
+        family.value(u8::from(delivery.trouble.is_some()));
+    }
 }
 
 fn owners(page: &mut Page, status: &Status) {

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashSet};
 
-use poolbox_accounting::{Network, ShareSeq, Work};
+use poolbox_accounting::{JournalId, Network, QueueSeq, ShareSeq, Work};
 use poolbox_api::pool::{
-    BestShare, Block, HashRates, Job, Journal, Latency, Mode, Owner, Shares, Source, Worker,
+    BestShare, Block, Delivery, HashRates, Job, Journal, Latency, Mode, Owner, Shares, Source, Worker,
 };
 
 use super::*;
@@ -69,7 +69,14 @@ fn status(workers: Vec<Worker>) -> Status {
             coinbases: Vec::new(),
         }),
         latency: Latency::default(),
+        delivery: Some(Delivery {
+            address: "queue.lan:6379".into(),
+            sent: QueueSeq::new(5),
+            waiting: 2,
+            trouble: Some("away".into()),
+        }),
         journal: Journal {
+            identity: JournalId::new([1; 16]),
             shares: 10,
             work_ehash: Work::from_ehash(1000),
             waiting: 2,
@@ -185,6 +192,8 @@ fn the_page_tells_what_the_status_tells() {
     assert_eq!(told("poolbox_job_fees_sats", &[]), 100.0);
     assert_eq!(told("poolbox_journal_unqueued_shares", &[]), 3.0);
     assert_eq!(told("poolbox_journal_commit_seconds", &[]), 0.00025);
+    assert_eq!(told("poolbox_queue_unsent_entries", &[]), 2.0);
+    assert_eq!(told("poolbox_queue_failing", &[]), 1.0);
     let one = [("owner", "garage"), ("worker", "one")];
     assert_eq!(told("poolbox_worker_shares_accepted_total", &one), 6.0);
     assert_eq!(told("poolbox_worker_difficulty", &one), 0.125);

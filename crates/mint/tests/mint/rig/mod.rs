@@ -30,13 +30,13 @@ use poolbox_accounting::{EpochId, EpochState, Identity, Network, Owner, ShareSeq
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_mint::ledger::{self, Place};
-use poolbox_testnode::TestNode;
+use poolbox_testnode::{TestNode, TestRedis};
 use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the tests' journal queues shares.
-const QUEUE_EVERY: Duration = Duration::from_millis(20);
+pub const QUEUE_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Rig {
     pub node: TestNode,
@@ -51,16 +51,27 @@ pub struct Rig {
 impl Rig {
     /// A mint on a regtest chain of a few blocks; boundaries are final after `confirmations`.
     pub async fn new(confirmations: u32) -> Self {
+        Self::start_new(confirmations, "journal = 'DIR/journal'", "").await
+    }
+
+    /// The same, but pools send their queues to `redis`.
+    pub async fn behind(redis: &TestRedis, confirmations: u32) -> Self {
+        let section = format!("[redis]\naddress = '{}'\n", redis.socket().display());
+        Self::start_new(confirmations, "", &section).await
+    }
+
+    async fn start_new(confirmations: u32, queue: &str, redis: &str) -> Self {
         let node = TestNode::regtest();
         node.mine(3);
         let dir = tempfile::Builder::new().prefix("pbm").tempdir_in("/tmp").unwrap();
         let journal = Journal::open_queueing_every(QUEUE_EVERY, dir.path().join("journal"), Network::Regtest);
         let port = free_port();
         let settings = format!(
-            "network = 'regtest'\ndata_dir = '{dir}/mint'\njournal = '{dir}/journal'\nlisten = '127.0.0.1:{port}'\n\
+            "network = 'regtest'\ndata_dir = '{dir}/mint'\n{queue}\nlisten = '127.0.0.1:{port}'\n\
              [node]\nrpc_port = {rpc}\ncookie_file = '{cookie}'\n\
-             [epochs]\nconfirmations = {confirmations}\nannouncement_grace_s = 3\n",
+             [epochs]\nconfirmations = {confirmations}\nannouncement_grace_s = 3\n{redis}",
             dir = dir.path().display(),
+            queue = queue.replace("DIR", &dir.path().display().to_string()),
             rpc = node.rpc_url().rsplit(':').next().unwrap(),
             cookie = node.cookie_file().display(),
         );
@@ -135,29 +146,30 @@ impl Rig {
 
     /// Journals a share of `owner`, as the pool does.
     pub async fn share(&mut self, owner: &Owner, ehash: u64) -> ShareSeq {
+        let journal = self.journal.clone().unwrap();
+        self.share_in(&journal, owner, ehash).await
+    }
+
+    /// The same in another pool's journal.
+    pub async fn share_in(&mut self, journal: &Journal, owner: &Owner, ehash: u64) -> ShareSeq {
         self.shares += 1;
         let hash = BlockHash::hash(&self.shares.to_be_bytes());
-        self.append(owner, ehash, hash, None).await
+        append(journal, owner, ehash, hash, None).await
     }
 
     /// A share of `owner` solves a block that pays the mint: the pool journals it and the node has it.
     pub async fn block(&mut self, owner: &Owner, ehash: u64) -> BlockHash {
+        let journal = self.journal.clone().unwrap();
+        self.block_in(&journal, owner, ehash).await.0
+    }
+
+    /// The same in another pool's journal, and which share it was.
+    pub async fn block_in(&mut self, journal: &Journal, owner: &Owner, ehash: u64) -> (BlockHash, ShareSeq) {
         let hash = self.node.mine_to(&self.address, 1).remove(0);
         let hash = BlockHash::from_str(&hash).unwrap();
         let height = u32::try_from(self.node.height()).unwrap();
-        self.append(owner, ehash, hash, Some(height)).await;
-        hash
-    }
-
-    async fn append(&mut self, owner: &Owner, ehash: u64, hash: BlockHash, block: Option<u32>) -> ShareSeq {
-        let share = NewShare {
-            identity: Arc::new(Identity { owner: owner.clone(), worker: "rig".to_owned() }),
-            work: Work::from_ehash(ehash),
-            hash,
-            at_ms: poolbox_mint::crediting::unix_time() * 1000,
-            block_height: block,
-        };
-        self.journal.as_ref().unwrap().append(vec![share]).await.unwrap()
+        let share = append(journal, owner, ehash, hash, Some(height)).await;
+        (hash, share)
     }
 
     pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -294,6 +306,23 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+async fn append(
+    journal: &Journal,
+    owner: &Owner,
+    ehash: u64,
+    hash: BlockHash,
+    block: Option<u32>,
+) -> ShareSeq {
+    let share = NewShare {
+        identity: Arc::new(Identity { owner: owner.clone(), worker: "rig".to_owned() }),
+        work: Work::from_ehash(ehash),
+        hash,
+        at_ms: poolbox_mint::crediting::unix_time() * 1000,
+        block_height: block,
+    };
+    journal.append(vec![share]).await.unwrap()
 }
 
 /// A person with a seed and cdk's wallet.
