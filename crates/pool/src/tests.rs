@@ -69,6 +69,7 @@ impl Pool {
             server,
             books,
             journal,
+            outlet: None,
             source,
             jobs,
         };
