@@ -92,7 +92,7 @@ impl Pool {
             self.shares += 1;
             let n = self.shares;
             let owner = ["alice", "bob", "carol"][n as usize % 3];
-            let block = (n % 9 == 0).then_some(n as u32);
+            let block = n.is_multiple_of(9).then_some(n as u32);
             self.journal.as_ref().unwrap().append(vec![share(owner, n, n % 7 + 1, block)]).await.unwrap();
         }
     }
