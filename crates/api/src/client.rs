@@ -90,6 +90,26 @@ impl Client {
         self.send(self.http.post(url(path)).timeout(PATIENT_TIMEOUT).json(body)).await
     }
 
+    /// `PUT path` with a JSON body.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn put<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        self.send(self.http.put(url(path)).json(body)).await
+    }
+
+    /// `DELETE path`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(self.http.delete(url(path))).await
+    }
+
     async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
         let unreachable =
             |error| ClientError::Unreachable { socket: self.socket.clone(), reason: reason(&error) };

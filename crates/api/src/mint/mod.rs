@@ -2,6 +2,7 @@
 //! claim.
 
 mod claims;
+pub mod payouts;
 
 use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSeq, Sats, Work};
 use serde::{Deserialize, Serialize};
