@@ -3,11 +3,13 @@
 //! the box holds.
 
 mod fragments;
+mod melt;
 mod pocket;
 mod purse;
 mod slip;
 
 pub use fragments::fragments;
+pub use melt::MeltOffer;
 pub use pocket::Pocket;
 pub use purse::{Connector, Purse};
 pub use slip::{Slip, Standing};
