@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Namespace of everything here.
 const BOOKS: &str = "poolbox";
+/// Shelf of the accounts.
+const ACCOUNTS: &str = "accounts";
 
 /// How far chain and queues were followed, and what came of it: one record, written whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +183,21 @@ impl Place {
     pub fn redeemed_in_all() -> Self {
         Self::new("redeemed", "all")
     }
+
+    /// Of the account of an owner who is paid by a standing rule.
+    pub fn account(owner: &Owner) -> Self {
+        Self::new(ACCOUNTS, owner_key(owner))
+    }
+
+    /// Of the `n`-th payout.
+    pub fn payout(n: u64) -> Self {
+        Self::new("payouts", n.to_string())
+    }
+
+    /// Of how far payouts are counted and epochs were read for them.
+    pub fn payouts() -> Self {
+        Self::new("state", "payouts")
+    }
 }
 
 /// Names allow few characters and 120 of them; owners may be longer.
@@ -273,6 +290,15 @@ pub async fn credits_in(db: &DynMintDatabase, epoch: EpochId) -> Result<Vec<Plac
     let shelf = credits(epoch);
     let keys = db.kv_list(BOOKS, &shelf).await?;
     Ok(keys.into_iter().map(|key| Place::new(shelf.clone(), key)).collect())
+}
+
+/// Places of all accounts.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn accounts(db: &DynMintDatabase) -> Result<Vec<Place>, LedgerError> {
+    let keys = db.kv_list(BOOKS, ACCOUNTS).await?;
+    Ok(keys.into_iter().map(|key| Place::new(ACCOUNTS, key)).collect())
 }
 
 #[cfg(test)]

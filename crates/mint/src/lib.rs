@@ -11,6 +11,7 @@ pub mod keys;
 pub mod ledger;
 pub mod local;
 pub mod node;
+pub mod payouts;
 pub mod posting;
 pub mod public;
 pub mod purses;

@@ -27,6 +27,10 @@ enum Command {
     Run,
 }
 
+/// Threads that tasks run on. cdk's SQLite blocks the thread that waits for another writer, for up to
+/// ten seconds: with few threads nobody would be left to let that one finish.
+const THREADS: usize = 16;
+
 fn main() -> ExitCode {
     let flags = Flags::parse();
     exit("poolbox-mint", start(&flags))
@@ -39,6 +43,7 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
         return service::init(&settings).map(drop);
     }
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
         .enable_all()
         .build()?
         .block_on(async { service::run(settings, on_signal()?).await })

@@ -19,6 +19,10 @@ use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress};
 use crate::local::{self, Guard, Local};
 use crate::node::Node;
+use crate::payouts::books::Books;
+use crate::payouts::lnurl::Lnurl;
+use crate::payouts::teller::Teller;
+use crate::payouts::{self, Paymaster};
 use crate::public;
 use crate::purses::Purses;
 use crate::settings::Settings;
@@ -116,10 +120,23 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 
     let public = public::router(mint.clone(), settlement, health.clone()).await?;
     let purses = Purses::new(mint.clone(), keys.clone(), &settings.data_dir, public.clone(), maturity)?;
+    let purses = Arc::new(purses);
+    let paymaster = Paymaster::open(
+        Books::new(mint.localstore(), settings.network),
+        Teller::new(
+            purses.clone(),
+            mint.clone(),
+            Lnurl::new(settings.network, settings.payouts.stand_in_host),
+        ),
+        settings.payouts,
+        settings.network,
+        health.clone(),
+    );
+    let paymaster = paymaster.await?;
     let local = local::router(Local {
         mint: mint.clone(),
         keys: keys.clone(),
-        purses: Arc::new(purses),
+        purses,
         guard: Guard::default(),
         treasury: treasury.clone(),
         health: health.clone(),
@@ -128,6 +145,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         started_at,
         maturity,
     });
+    let local = local.merge(payouts::local::router(paymaster.clone()));
     let crediting = Crediting {
         mint: mint.clone(),
         keys,
@@ -143,6 +161,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let crediting = tokio::spawn(crediting.run(progress, stop.clone()));
     let reconciling = Reconciling::new(mint.clone(), treasury.clone());
     let reconciling = tokio::spawn(reconciling.run(stop.clone()));
+    let paying = tokio::spawn(paymaster.run(stop.clone()));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
     let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::select! {
@@ -154,6 +173,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     // The writer ends between two transactions; the rest only reads.
     crediting.await.context("the crediting task broke")?;
     reconciling.await.context("the reconciling task broke")?;
+    paying.await.context("the payouts task broke")?;
     local.await.context("the local API broke")??;
     mint.stop().await.context("stop the mint")?;
     treasury.stop().await;

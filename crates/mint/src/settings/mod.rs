@@ -3,6 +3,7 @@
 
 mod epochs;
 mod node;
+mod payouts;
 mod queue;
 mod treasury;
 
@@ -17,6 +18,8 @@ use serde::Deserialize;
 use epochs::RawEpochs;
 use node::RawNode;
 pub use node::{Credentials, NodeLogin, NodeSettings};
+use payouts::RawPayouts;
+pub use payouts::{PayoutSettings, Terms};
 pub use queue::QueueSource;
 use treasury::RawTreasury;
 pub use treasury::TreasurySettings;
@@ -48,6 +51,8 @@ pub struct Settings {
     pub fee: FeePpm,
     /// Height from which a new mint reads the chain; by default a day before the tip.
     pub first_block: Option<u32>,
+    /// Standing payouts.
+    pub payouts: PayoutSettings,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +75,8 @@ struct RawSettings {
     #[serde(default)]
     fee_ppm: u32,
     first_block: Option<u32>,
+    #[serde(default)]
+    payouts: RawPayouts,
 }
 
 fn default_listen() -> SocketAddr {
@@ -108,6 +115,7 @@ impl RawSettings {
             treasury: self.treasury.check(self.network)?,
             fee,
             first_block: self.first_block,
+            payouts: self.payouts.check(self.network)?,
         })
     }
 }
@@ -152,6 +160,15 @@ mod tests {
             (format!("{SHORT}cookie_file = '/c'\n[treasury]\nconfirmations = 0"), "treasury.confirmations"),
             (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
             (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
+            (
+                format!("{SHORT}cookie_file = '/c'\n[payouts]\nonchain_threshold_sat = 10"),
+                "onchain_threshold_sat",
+            ),
+            (
+                format!("{SHORT}cookie_file = '/c'\n[payouts]\nlightning_max_fee_ppm = 2000000"),
+                "lightning_max_fee_ppm",
+            ),
+            (format!("{SHORT}cookie_file = '/c'\n[payouts]\nstand_in_host = '1.2.3.4:80'"), "stand_in_host"),
             (format!("sead = 'x'\n{SHORT}"), "sead"),
             (format!("{SHORT}cookie_file = '/c'").replace("journal", "#"), "journal is missing"),
             (format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'q:1'"), "journal and [redis]"),

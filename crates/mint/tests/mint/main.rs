@@ -10,6 +10,7 @@
 mod cashu_ts;
 mod claiming;
 mod melting;
+mod paying;
 mod pools;
 mod redeeming;
 mod rig;

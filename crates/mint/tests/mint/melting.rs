@@ -18,13 +18,13 @@ use serde_json::json;
 const ONCHAIN: PaymentMethod = PaymentMethod::Known(KnownMethod::Onchain);
 
 /// The `n`-th address of somebody outside.
-fn somewhere(n: i64) -> String {
+pub fn somewhere(n: i64) -> String {
     let script = Builder::new().push_int(n).push_opcode(OP_TRUE).into_script();
     Address::p2wsh(&script, Network::Regtest).to_string()
 }
 
 /// Sats that the chain holds at `address`, confirmed, and in how many outputs.
-fn received(rig: &Rig, address: &str) -> (u64, usize) {
+pub fn received(rig: &Rig, address: &str) -> (u64, usize) {
     let found = rig.node.cli(&["scantxoutset", "start", &json!([format!("addr({address})")]).to_string()]);
     let outputs = found["unspents"].as_array().unwrap();
     let sats = outputs.iter().map(|output| (output["amount"].as_f64().unwrap() * 1e8).round() as u64).sum();

@@ -1,0 +1,326 @@
+//! The task that drives the accounts: reads what settled epochs owe, ticks every account that is due,
+//! does what it says, and writes each step down before it is taken.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::StreamExt;
+use poolbox_accounting::{EpochId, Network, Owner, Sats};
+use poolbox_api::mint::payouts as api;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+
+use super::account::{Account, Action, Event, Moment};
+use super::books::{Books, Counts};
+use super::payout::{Payout, Stage};
+use super::rule::{Rule, Wish};
+use super::teller::{Outcome, Teller};
+use crate::crediting::unix_time;
+use crate::health::Health;
+use crate::settings::PayoutSettings;
+
+/// Pause between rounds.
+const ROUND: Duration = Duration::from_secs(2);
+/// Owners who are paid side by side: one slow host does not keep the others waiting.
+const AT_ONCE: usize = 4;
+
+/// Pays owners by their standing rules.
+pub struct Paymaster {
+    books: Books,
+    teller: Teller,
+    settings: PayoutSettings,
+    network: Network,
+    health: Arc<Health>,
+    desk: Mutex<Desk>,
+    bell: Notify,
+}
+
+/// What is in the books, in memory. Written first, changed after.
+#[derive(Default)]
+struct Desk {
+    accounts: BTreeMap<Owner, Account>,
+    counts: Counts,
+    /// Whether the books may say something else, after a write that failed.
+    doubtful: bool,
+}
+
+/// An owner's account as the local API shows it.
+pub struct Standing {
+    /// The rule that applies.
+    pub rule: Option<Rule>,
+    /// The account; none when nothing is known of the owner.
+    pub account: Option<Account>,
+}
+
+impl Paymaster {
+    /// With the accounts in the books.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn open(
+        books: Books,
+        teller: Teller,
+        settings: PayoutSettings,
+        network: Network,
+        health: Arc<Health>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let desk = Mutex::new(read(&books).await?);
+        let bell = Notify::new();
+        Ok(Arc::new(Self { books, teller, settings, network, health, desk, bell }))
+    }
+
+    /// Pays until `stop`. What is cut off then is taken up again at the next start.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut last = None;
+        loop {
+            let round = async {
+                // A mint that does not sign pays nobody either.
+                if self.health.halted().is_none() { self.round().await } else { Ok(()) }
+            };
+            let said = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = round => ended.err().map(|error| format!("{error:#}")),
+            };
+            if said != last {
+                if let Some(reason) = &said {
+                    tracing::warn!(reason, "payouts wait");
+                }
+                last = said;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.bell.notified() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+    }
+
+    async fn round(&self) -> anyhow::Result<()> {
+        self.read_again_if_doubtful().await?;
+        while self.read_epoch().await? {}
+        let due = self.due().await;
+        let served = futures::stream::iter(due).map(|owner| async move {
+            let served = self.serve(&owner).await;
+            served.with_context(|| format!("the account of {owner}"))
+        });
+        let ended: Vec<anyhow::Result<()>> = served.buffer_unordered(AT_ONCE).collect().await;
+        ended.into_iter().collect()
+    }
+
+    async fn read_again_if_doubtful(&self) -> anyhow::Result<()> {
+        let mut desk = self.desk.lock().await;
+        if desk.doubtful {
+            *desk = read(&self.books).await?;
+        }
+        Ok(())
+    }
+
+    /// Credits the owners of the next settled epoch; false when there is none yet.
+    async fn read_epoch(&self) -> anyhow::Result<bool> {
+        let epoch = EpochId::new(self.desk.lock().await.counts.epoch.saturating_add(1));
+        let Some(owed) = self.books.owed(epoch).await? else { return Ok(false) };
+        let mut desk = self.desk.lock().await;
+        let counts = Counts { epoch: epoch.get(), ..desk.counts };
+        let mut changed = Vec::new();
+        for (owner, sats) in owed {
+            let known = desk.accounts.get(&owner).cloned();
+            // A name without a rule needs no account: it has one from the moment it is given a rule.
+            let Some(mut account) = known.or_else(|| self.new_account(&owner)) else { continue };
+            account.step(Event::Settled(sats), &self.moment(&owner, &account, counts.last));
+            changed.push((owner, account));
+        }
+        let written: Vec<_> = changed.iter().map(|(owner, account)| (owner, account)).collect();
+        self.write(&mut desk, &written, None, counts).await?;
+        desk.accounts.extend(changed);
+        Ok(true)
+    }
+
+    fn new_account(&self, owner: &Owner) -> Option<Account> {
+        self.rule(owner, &Wish::default()).map(|_| Account::new(owner.to_string()))
+    }
+
+    /// Owners whose account has something to do now.
+    async fn due(&self) -> Vec<Owner> {
+        let desk = self.desk.lock().await;
+        let acts = |(owner, account): &(&Owner, &Account)| {
+            let moment = self.moment(owner, account, desk.counts.last);
+            (*account).clone().step(Event::Tick, &moment).action != Action::Wait
+        };
+        desk.accounts.iter().filter(acts).map(|(owner, _)| owner.clone()).collect()
+    }
+
+    /// Steps through an owner's account until it waits.
+    async fn serve(&self, owner: &Owner) -> anyhow::Result<()> {
+        let mut event = Event::Tick;
+        loop {
+            let (action, max_fee) = self.step(owner, event).await?;
+            event = match action {
+                Action::Wait => return Ok(()),
+                Action::GoOn => Event::Tick,
+                Action::Collect => match self.teller.collect(owner).await {
+                    Ok(balance) => Event::Holds(balance),
+                    Err(error) => Event::NotCollected(told(owner, &error)),
+                },
+                Action::Quote { n, rule, balance } => {
+                    match self.teller.quote(owner, &rule, balance, unix_time()).await {
+                        Ok(offer) => Event::Offered(n, offer),
+                        Err(error) => Event::NotOffered(n, told(owner, &error)),
+                    }
+                }
+                Action::Pay { n, quote } => became(n, max_fee, self.teller.pay(owner, &quote).await?),
+                Action::Check { n, quote } => became(n, max_fee, self.teller.check(owner, &quote).await?),
+            };
+        }
+    }
+
+    /// Takes an event into an account, written down before it counts; what to do next, and the most
+    /// that the payout under way may take.
+    async fn step(&self, owner: &Owner, event: Event) -> anyhow::Result<(Action, Sats)> {
+        let mut desk = self.desk.lock().await;
+        let Some(before) = desk.accounts.get(owner) else { return Ok((Action::Wait, Sats::ZERO)) };
+        let mut account = before.clone();
+        let wish = if let Event::RuleChanged(wish) = &event { wish.clone() } else { account.wish.clone() };
+        let moment =
+            Moment { rule: self.rule(owner, &wish), ..self.moment(owner, &account, desk.counts.last) };
+        let step = account.step(event, &moment);
+        let newest =
+            account.payout.iter().chain(&step.ended).map(|payout| payout.n).max().unwrap_or_default();
+        let counts = Counts { last: desk.counts.last.max(newest), ..desk.counts };
+        if account != *before || step.ended.is_some() {
+            self.write(&mut desk, &[(owner, &account)], step.ended.as_ref(), counts).await?;
+            tell(account.payout.as_ref(), step.ended.as_ref());
+        }
+        let payout = account.payout.as_ref();
+        let most = payout.map_or(Sats::ZERO, |payout| [payout.amount, payout.max_fee].into_iter().sum());
+        desk.accounts.insert(owner.clone(), account);
+        Ok((step.action, most))
+    }
+
+    async fn write(
+        &self,
+        desk: &mut Desk,
+        accounts: &[(&Owner, &Account)],
+        ended: Option<&Payout>,
+        counts: Counts,
+    ) -> anyhow::Result<()> {
+        // Until it is known to be written: the future may be dropped at any moment.
+        desk.doubtful = true;
+        self.books.write(accounts, ended, counts).await.context("write payouts down")?;
+        desk.counts = counts;
+        desk.doubtful = false;
+        Ok(())
+    }
+
+    fn rule(&self, owner: &Owner, wish: &Wish) -> Option<Rule> {
+        wish.rule(owner, &self.settings)
+    }
+
+    fn moment(&self, owner: &Owner, account: &Account, last: u64) -> Moment {
+        Moment { now: unix_time(), next: last.saturating_add(1), rule: self.rule(owner, &account.wish) }
+    }
+
+    /// Network of the box.
+    pub const fn network(&self) -> Network {
+        self.network
+    }
+
+    /// An owner's rule and account.
+    pub async fn standing(&self, owner: &Owner) -> Standing {
+        let account = self.desk.lock().await.accounts.get(owner).cloned();
+        let wish = account.as_ref().map(|account| account.wish.clone()).unwrap_or_default();
+        Standing { rule: self.rule(owner, &wish), account }
+    }
+
+    /// Sets an owner's rule, or takes it away.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub async fn set_rule(&self, owner: &Owner, wish: Wish) -> anyhow::Result<()> {
+        self.change(owner, Event::RuleChanged(wish)).await
+    }
+
+    /// Pays an owner as soon as can be.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub async fn pay_now(&self, owner: &Owner) -> anyhow::Result<()> {
+        self.change(owner, Event::Asked).await
+    }
+
+    async fn change(&self, owner: &Owner, event: Event) -> anyhow::Result<()> {
+        self.read_again_if_doubtful().await?;
+        {
+            let mut desk = self.desk.lock().await;
+            desk.accounts.entry(owner.clone()).or_insert_with(|| Account::new(owner.to_string()));
+        }
+        self.step(owner, event).await?;
+        self.bell.notify_one();
+        Ok(())
+    }
+
+    /// A payout's record.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn payout(&self, n: u64) -> anyhow::Result<Option<Payout>> {
+        Ok(self.books.payout(n).await?)
+    }
+
+    /// Payouts before number `before`, newest first.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn page(&self, before: Option<u64>, limit: u32) -> anyhow::Result<api::Page> {
+        let last = self.desk.lock().await.counts.last;
+        let newest = before.map_or(last, |before| before.saturating_sub(1).min(last));
+        let oldest = newest.saturating_sub(u64::from(limit.min(api::MAX_PAGE)));
+        let mut payouts = Vec::new();
+        for n in (oldest + 1..=newest).rev() {
+            payouts.extend(self.payout(n).await?.map(api::Payout::from));
+        }
+        Ok(api::Page { payouts, next: (oldest > 0).then_some(oldest + 1) })
+    }
+}
+
+async fn read(books: &Books) -> anyhow::Result<Desk> {
+    let accounts = books.accounts().await.context("read the payout accounts")?;
+    let counts = books.counts().await.context("read the payout counts")?;
+    Ok(Desk { accounts: accounts.into_iter().collect(), counts, doubtful: false })
+}
+
+fn became(n: u64, most: Sats, outcome: Outcome) -> Event {
+    match outcome {
+        Outcome::Paid(spent, proof) => {
+            if spent > most {
+                tracing::warn!(payout = n, %spent, %most, "a payout took more than its quote allowed");
+            }
+            Event::Paid(n, spent, proof)
+        }
+        Outcome::Pending => Event::Pending(n),
+        Outcome::Refused(reason) => Event::Refused(n, reason),
+    }
+}
+
+/// One line for a trouble, which is also shown.
+fn told(owner: &Owner, error: &anyhow::Error) -> String {
+    let reason = format!("{error:#}");
+    tracing::warn!(%owner, reason, "a payout waits");
+    reason
+}
+
+fn tell(under_way: Option<&Payout>, ended: Option<&Payout>) {
+    if let Some(Payout { n, owner, amount, max_fee, stage: Stage::Sent, .. }) = under_way {
+        tracing::info!(payout = n, owner, sats = amount.get(), max_fee = max_fee.get(), "payout handed over");
+    }
+    let Some(Payout { n, owner, amount, fee, stage, trouble, .. }) = ended else { return };
+    let reason = trouble.as_deref().unwrap_or_default();
+    match stage {
+        Stage::Confirmed => {
+            let fee = fee.map_or(0, Sats::get);
+            tracing::info!(payout = n, owner, sats = amount.get(), fee, "payout made");
+        }
+        _ => tracing::warn!(payout = n, owner, reason, "payout ended without payment"),
+    }
+}
