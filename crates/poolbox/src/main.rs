@@ -9,6 +9,7 @@ mod claim;
 mod claim_secret;
 mod demo;
 mod logs;
+mod payouts;
 mod place;
 mod qr;
 mod receive;
@@ -46,6 +47,8 @@ enum Command {
     ClaimSecret(claim_secret::Options),
     /// Receive a Cashu token into a wallet.
     Receive(receive::Options),
+    /// Show what was paid by standing rules, and set the rule of an owner.
+    Payouts(payouts::Options),
     /// Show the logs of all processes in one stream.
     Logs(logs::Options),
     /// Run a whole box on this machine, on a private chain with real difficulty.
@@ -72,6 +75,7 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
         Command::Tokens(options) => tokens::run(&place, &options).await,
         Command::ClaimSecret(options) => claim_secret::run(&place, &options).await,
         Command::Receive(options) => receive::run(&place, &options).await,
+        Command::Payouts(options) => payouts::run(&place, &options).await,
         Command::Logs(options) => logs::run(&place, &options).await,
         Command::Demo(options) => demo::run(&place, &options).await,
     }

@@ -68,7 +68,7 @@ pub enum RuleError {
         least: u64,
     },
     /// More than the whole.
-    #[error("max_fee_ppm must be at most 1000000, which is the payout itself")]
+    #[error("max_fee_ppm is more than the payout itself; give at most 1000000")]
     FeeAboveAll,
 }
 
