@@ -10,6 +10,8 @@ use tokio::sync::watch;
 pub struct Condition {
     /// Why the mint refuses to sign and to credit.
     pub halted: Option<String>,
+    /// Why it signs nothing though all is well, worded for a wallet's user; crediting goes on.
+    pub held: Option<String>,
     /// Whether the node answered the latest call.
     pub connected: bool,
     /// Height that the chain was followed to.
@@ -32,6 +34,7 @@ impl Default for Health {
     fn default() -> Self {
         let unknown = Condition {
             halted: None,
+            held: None,
             connected: false,
             height: 0,
             block: BlockHash::all_zeros(),
@@ -51,6 +54,11 @@ impl Health {
     /// Why the mint has halted, if it has.
     pub fn halted(&self) -> Option<String> {
         self.condition.borrow().halted.clone()
+    }
+
+    /// Why the mint signs nothing though it has not halted, if so.
+    pub fn held(&self) -> Option<String> {
+        self.condition.borrow().held.clone()
     }
 
     /// Stops all signing and crediting until a person has looked. The first reason stays.

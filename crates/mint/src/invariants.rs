@@ -45,6 +45,17 @@ pub enum Breach {
         /// Booked as redeemed.
         redeemed: Sats,
     },
+    /// More sat ecash came back than the books know to have been signed, as when ecash that was
+    /// spent after a backup is spent again after its restore.
+    #[error("{back} came back of the sat keyset {keyset} and only {signed} was signed with it")]
+    MoreBackThanSigned {
+        /// Id of the keyset.
+        keyset: String,
+        /// Spent.
+        back: Sats,
+        /// Signed.
+        signed: Sats,
+    },
     /// More ehash than work.
     #[error("epoch {epoch} holds {work} of work, and {ehash} is issued or about to be")]
     EhashFromNothing {
@@ -121,6 +132,7 @@ pub async fn check_books(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -
     if paid > redeemed {
         return Err(Breach::QuotesFromNothing { paid, redeemed }.into());
     }
+    crate::restored::check_returns(mint).await?;
     for &epoch in epochs {
         let issued = ecash.get(&unit_of(epoch)).copied().unwrap_or_default();
         check_epoch(&db, epoch, Work::from_ehash(issued)).await?;

@@ -15,6 +15,8 @@ use miniscript::{Descriptor, DescriptorPublicKey};
 use poolbox_accounting::{Network, Owner};
 use poolbox_service::{Misconfigured, write_secret};
 
+use crate::seed::Renewal;
+
 /// Words of a new seed: 128 bits.
 const WORDS: usize = 12;
 /// BIP 85: purpose of all derived entropy.
@@ -65,7 +67,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Reads the seed words at `path`; makes them when there is no such file.
+    /// Reads the seed words at `path`; makes them when there is no such file. A seed that was restored
+    /// from its words alone signs with keys of its own (see [`crate::seed`]).
     ///
     /// # Errors
     /// [`Misconfigured`] when the file holds no valid seed, I/O errors with the path.
@@ -80,11 +83,23 @@ impl Keys {
             }
             Err(error) => return Err(error).with_context(|| format!("read the seed at {}", path.display())),
         };
-        Self::from_words(&words, network).map_err(|_| {
+        let mut keys = Self::from_words(&words, network).map_err(|_| {
             // The library's reason could quote a word of the seed.
             let path = path.display();
-            Misconfigured::new(format!("{path} holds no BIP39 seed; restore it from your backup")).into()
-        })
+            Misconfigured::new(format!("{path} holds no BIP39 seed; restore it from your backup"))
+        })?;
+        if let Some(renewal) = Renewal::read(path)? {
+            keys.renew_signatory(renewal.at);
+        }
+        Ok(keys)
+    }
+
+    /// Signs from now on with keys that no mint of this seed has signed with before.
+    fn renew_signatory(&mut self, generation: u64) {
+        let mut engine = HmacEngine::<sha512::Hash>::new(&self.signatory);
+        engine.input(b"signatory generation ");
+        engine.input(&generation.to_be_bytes());
+        self.signatory = Hmac::from_engine(engine).to_byte_array();
     }
 
     /// The keys of the seed with these BIP39 words.
@@ -272,6 +287,18 @@ mod tests {
             keys.quote_name("ehash-2", &lock, 0).to_vec(),
         ];
         assert!(all.into_iter().all(|key| seen.insert(key)));
+    }
+
+    #[test]
+    fn a_renewed_signatory_signs_with_other_keys_and_the_rest_stays() {
+        let (old, mut new) = (keys(), keys());
+        new.renew_signatory(1_800_000_000);
+        assert_ne!(old.signatory_seed(), new.signatory_seed());
+        let mut other = keys();
+        other.renew_signatory(1_800_000_001);
+        assert_ne!(other.signatory_seed(), new.signatory_seed());
+        assert_eq!(old.coinbase_address().unwrap(), new.coinbase_address().unwrap());
+        assert_eq!(old.lock_of(&household("garage")).unwrap(), new.lock_of(&household("garage")).unwrap());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod public;
 pub mod purses;
 pub mod quotes;
 pub mod refusal;
+pub mod restored;
+pub mod seed;
 pub mod service;
 pub mod settings;
 pub mod settlement;

@@ -1,8 +1,10 @@
 //! `poolbox-mint`: reads the flags and the settings, then runs or initialises the mint.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use poolbox_mint::service;
 use poolbox_mint::settings::Settings;
@@ -22,7 +24,15 @@ struct Flags {
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
     /// Makes the seed and the coinbase descriptor that the pool needs, and ends.
-    Init,
+    Init {
+        /// Read the words of a seed on standard input instead of making one. The treasury's coins and
+        /// the household names' keys come back; ecash and books do not, a backup has those.
+        #[arg(long)]
+        restore: bool,
+        /// Height from which the treasury looks for its coins.
+        #[arg(long, value_name = "HEIGHT", default_value_t = 0, requires = "restore")]
+        since: u32,
+    },
     /// Runs the mint (the default).
     Run,
 }
@@ -39,8 +49,14 @@ fn main() -> ExitCode {
 fn start(flags: &Flags) -> anyhow::Result<()> {
     let settings = Settings::load(&flags.config)?;
     log::init(settings.log_file.as_deref())?;
-    if let Some(Command::Init) = flags.command {
-        return service::init(&settings).map(drop);
+    match flags.command {
+        Some(Command::Init { restore: true, since }) => {
+            let mut words = String::new();
+            std::io::stdin().read_to_string(&mut words).context("read the words on standard input")?;
+            return service::restore_seed(&settings, &words, since);
+        }
+        Some(Command::Init { restore: false, .. }) => return service::init(&settings).map(drop),
+        Some(Command::Run) | None => {}
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

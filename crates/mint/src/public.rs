@@ -84,6 +84,13 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
         let detail = format!("the mint has halted ({reason}); its operator has to look");
         return refuse(StatusCode::SERVICE_UNAVAILABLE, REFUSED, &detail);
     }
+    if let Some(reason) = rules.health.held().filter(|_| signs) {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            REFUSED,
+            &format!("the mint signs nothing now: {reason}"),
+        );
+    }
     let (mut parts, body) = request.into_parts();
     let Ok(mut body) = to_bytes(body, MAX_BODY).await else {
         return refuse(

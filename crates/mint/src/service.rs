@@ -25,6 +25,9 @@ use crate::payouts::teller::Teller;
 use crate::payouts::{self, Paymaster};
 use crate::public;
 use crate::purses::Purses;
+use crate::local::recovery::Recovery;
+use crate::restored;
+use crate::seed::{self, Renewal};
 use crate::settings::Settings;
 use crate::settlement::Settlement;
 use crate::treasury::{self, EcashReader, Method, Onchain, Reconciling, Treasury};
@@ -45,7 +48,7 @@ const NODE_PAUSE: Duration = Duration::from_secs(1);
 /// [`Misconfigured`] for a data directory of another network or a damaged seed, I/O errors.
 pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
     claim_data_dir(&settings.data_dir, settings.network)?;
-    let keys = Keys::load_or_create(&settings.data_dir.join("seed"), settings.network)?;
+    let keys = Keys::load_or_create(&settings.data_dir.join(seed::FILE), settings.network)?;
     let descriptor = format!("{}\n", keys.coinbase_descriptor()?);
     let path = settings.data_dir.join("coinbase.descriptor");
     match std::fs::read_to_string(&path) {
@@ -60,6 +63,29 @@ pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
         Err(_) => write_whole(&path, &descriptor)?,
     }
     Ok(keys)
+}
+
+/// As [`init`], with the seed of these words, into a data directory without one. The treasury looks
+/// for its coins from the block at `since` on.
+///
+/// # Errors
+/// [`Misconfigured`] when there is a seed already or the words are none; as [`init`].
+pub fn restore_seed(settings: &Settings, words: &str, since: u32) -> anyhow::Result<()> {
+    if settings.journal.exists() {
+        let journal = settings.journal.display();
+        return Err(Misconfigured::new(format!(
+            "the work in {journal} was credited in books that are lost, and would be credited again; move it away first, the pool begins a new one"
+        ))
+        .into());
+    }
+    let fingerprint = seed::restore(&settings.data_dir, settings.network, words, since, unix_time())?;
+    init(settings)?;
+    tracing::warn!(
+        fingerprint,
+        since,
+        "the seed was restored from its words: the treasury finds its coins again; ecash signed before is not taken"
+    );
+    Ok(())
 }
 
 /// The pool may read the file at any moment: it appears complete.
@@ -92,6 +118,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     };
 
     let health = Arc::new(Health::default());
+    restored::hold(&health, restored::read(&settings.data_dir)?.as_ref());
     let opening = treasury::Opening {
         node: settings.node.clone(),
         network: settings.network,
@@ -144,8 +171,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         public_url: settings.public_url.clone(),
         started_at,
         maturity,
+        data_dir: settings.data_dir.clone(),
     });
     let local = local.merge(payouts::local::router(paymaster.clone()));
+    let recovery =
+        Recovery { data_dir: settings.data_dir.clone(), mint: mint.clone(), health: health.clone() };
+    let local = local.merge(local::recovery::router(recovery));
     let crediting = Crediting {
         mint: mint.clone(),
         keys,
@@ -196,19 +227,25 @@ async fn begin(
         return Ok(Some((progress, birthday)));
     }
     let Some(tip) = wait_for_node(settings, node, stop).await? else { return Ok(None) };
-    let birthday = settings.first_block.unwrap_or(tip.saturating_sub(BLOCKS_BACK));
+    let renewal = Renewal::read(&settings.data_dir.join(seed::FILE))?;
+    let since = renewal.map(|renewal| renewal.since).or(settings.first_block);
+    let birthday = since.unwrap_or(tip.saturating_sub(BLOCKS_BACK));
     if birthday > tip {
+        let setting = if renewal.is_some() { "init --since" } else { "first_block" };
         return Err(Misconfigured::new(format!(
-            "first_block = {birthday} is above the chain's tip at {tip}; set a lower one or leave it out"
+            "{setting} = {birthday} is above the chain's tip at {tip}; set a lower one or leave it out"
         ))
         .into());
     }
-    let progress = watcher.begin(birthday, settings.rules).await?;
+    // Blocks that paid a mint whose books are lost are its holders': the treasury finds them, and no
+    // epoch of the new books shares them out.
+    let first = if renewal.is_some() { tip } else { birthday };
+    let progress = watcher.begin(first, settings.rules).await?;
     let mut tx = db.begin_transaction().await?;
     ledger::write(&mut tx, &Place::progress(), &progress).await?;
     ledger::write(&mut tx, &Place::birthday(), &birthday).await?;
     tx.commit().await?;
-    tracing::info!(height = birthday, "new mint: the chain is read from here");
+    tracing::info!(height = first, treasury_from = birthday, "new mint: the chain is read from here");
     Ok(Some((progress, birthday)))
 }
 

@@ -144,6 +144,15 @@ pub async fn open_unit(mint: &Mint, epoch: EpochId) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Signs sat ecash with a new keyset from now on; what older ones signed is taken as before.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn renew_sat(mint: &Mint) -> anyhow::Result<()> {
+    let made = mint.rotate_keyset(CurrencyUnit::Sat, powers(SAT_AMOUNTS), 0, true, None).await;
+    made.context("make a new keyset of sat").map(drop)
+}
+
 async fn ensure_keyset(mint: &Mint, unit: CurrencyUnit) -> anyhow::Result<()> {
     if !mint.get_active_keysets().contains_key(&unit) {
         let made = mint.rotate_keyset(unit.clone(), powers(EHASH_AMOUNTS), 0, true, None).await;

@@ -6,10 +6,12 @@ mod fragments;
 mod melt;
 mod pocket;
 mod purse;
+mod seed;
 mod slip;
 
 pub use fragments::fragments;
 pub use melt::MeltOffer;
 pub use pocket::Pocket;
 pub use purse::{Connector, Purse};
+pub use seed::{NotASeed, fingerprint};
 pub use slip::{Slip, Standing};

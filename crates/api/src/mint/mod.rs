@@ -3,6 +3,8 @@
 
 mod claims;
 pub mod payouts;
+mod restored;
+mod seed;
 
 use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSeq, Sats, Work};
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ pub use claims::{
     OwnerAccount, OwnerEpoch, OwnerPage, OwnerTotals, SecretClaim, SecretHolder, SecretTakeBack, TakenBack,
     Token, Waiting, Waits, owner_path,
 };
+pub use restored::{RESTORED, RESTORED_ACCEPT, Restored};
+pub use seed::{SEED, SEED_CONFIRM, SEED_SHOW, Seed, SeedConfirmation, SeedWord, SeedWords};
 
 /// Path of [`Status`].
 pub const STATUS: &str = "/status";
@@ -33,6 +37,9 @@ pub struct Status {
     pub ehash_url: String,
     /// Why the mint refuses to sign; none while all invariants hold.
     pub halted: Option<String>,
+    /// From what backup the mint was restored, if it was; not accepted yet means that it signs nothing.
+    #[serde(default)]
+    pub restored: Option<Restored>,
     /// How far the chain was followed.
     pub chain: Chain,
     /// How far the quote queue was read.

@@ -5,6 +5,9 @@ mod accounts;
 mod claims;
 mod secrets;
 
+pub mod recovery;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -50,6 +53,8 @@ pub struct Local {
     pub started_at: u64,
     /// Confirmations after which a coinbase can be spent.
     pub maturity: u32,
+    /// Where a restore leaves its record.
+    pub data_dir: PathBuf,
 }
 
 type Reply<T> = Result<Json<T>, Answer>;
@@ -109,6 +114,7 @@ impl Local {
             url: self.public_url.clone(),
             ehash_url: format!("{}/{}", self.public_url, crate::units::METHOD),
             halted: condition.halted,
+            restored: crate::restored::read(&self.data_dir)?,
             chain: api::Chain {
                 height: progress.epochs.tip(),
                 hash: progress.block.to_string(),

@@ -14,4 +14,5 @@ mod paying;
 mod pools;
 mod redeeming;
 mod rig;
+mod seed;
 mod surviving;
