@@ -5,6 +5,7 @@
 // The futures of cdk's wallet nest deeper than the compiler's default.
 #![recursion_limit = "256"]
 
+mod backup;
 mod claim;
 mod claim_secret;
 mod demo;
@@ -13,6 +14,9 @@ mod payouts;
 mod place;
 mod qr;
 mod receive;
+mod restore;
+mod secret;
+mod seed;
 mod status;
 mod tokens;
 
@@ -51,6 +55,12 @@ enum Command {
     Payouts(payouts::Options),
     /// Show the logs of all processes in one stream.
     Logs(logs::Options),
+    /// Show the words of the box's seed until they are written down.
+    Seed(seed::Options),
+    /// Write everything that cannot be recreated into one encrypted file, while the box runs.
+    Backup(backup::Options),
+    /// Bring a box back from its backup, on a machine that has none.
+    Restore(restore::Options),
     /// Run a whole box on this machine, on a private chain with real difficulty.
     Demo(demo::Options),
 }
@@ -77,6 +87,11 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
         Command::Receive(options) => receive::run(&place, &options).await,
         Command::Payouts(options) => payouts::run(&place, &options).await,
         Command::Logs(options) => logs::run(&place, &options).await,
+        Command::Seed(options) => seed::run(&place, &options).await,
+        Command::Backup(options) => {
+            tokio::task::spawn_blocking(move || backup::run(&place, &options)).await?
+        }
+        Command::Restore(options) => restore::run(&place, &options).await,
         Command::Demo(options) => demo::run(&place, &options).await,
     }
 }

@@ -139,6 +139,9 @@ fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
     if let Some(trouble) = &status.queue.trouble {
         println!("       CREDITING WAITS: {trouble}");
     }
+    if status.restored.as_ref().is_some_and(|restored| restored.accepted_at.is_none()) {
+        println!("       RESTORED from a backup: signs nothing until you say `poolbox restore --accept`");
+    }
     let (ehash, sats) = (&status.ehash, &status.sats);
     println!("       {} credited, {} issued, {} redeemed", ehash.credited, ehash.issued, ehash.redeemed);
     println!(

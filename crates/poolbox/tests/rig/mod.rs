@@ -22,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a command may take that only asks or refuses.
-const MOMENT: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_secs(120);
 /// How long the box may take to stop: the node writes its chain.
 const STOPPING: Duration = Duration::from_secs(60);
 

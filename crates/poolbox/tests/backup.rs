@@ -1,0 +1,193 @@
+//! A box that is lost, and comes back from the backup that was made while it ran.
+#![allow(clippy::unwrap_used, reason = "a failure here is the failure of a test")]
+
+mod rig;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rig::{Rig, files};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+
+/// Several times what a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(240);
+const PASSPHRASE: &str = "four words at random";
+
+impl Rig {
+    /// A file with the passphrase.
+    fn passphrase(&self, words: &str) -> PathBuf {
+        let path = self.beside("passphrase");
+        std::fs::write(&path, format!("{words}\n")).unwrap();
+        path
+    }
+
+    /// Ids of the mint's keysets.
+    fn keysets(&self) -> BTreeSet<String> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.mint_port)).unwrap();
+        let request = "GET /ehash/v1/keysets HTTP/1.1\r\nHost: mint\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["keysets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|keyset| keyset["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// What the mint's local API says of an owner's quotes in settled epochs: it does not change.
+    fn old_quotes(&self, owner: &str, settled: &[Value]) -> Vec<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = poolbox_api::Client::new(self.state().join("mint/mint.sock")).unwrap();
+        let quotes: Value = runtime.block_on(client.get(&format!("/owners/{owner}"))).unwrap();
+        let epochs: Vec<&Value> = settled.iter().map(|epoch| &epoch["n"]).collect();
+        let quotes = quotes["quotes"].as_array().unwrap().iter();
+        quotes.filter(|quote| epochs.contains(&&quote["epoch"])).cloned().collect()
+    }
+}
+
+/// The settled epochs of a status, oldest first.
+fn settled(status: &Value) -> Vec<Value> {
+    let epochs = status["epochs"].as_array().unwrap().iter();
+    epochs.rev().filter(|epoch| epoch["state"] == "settled").cloned().collect()
+}
+
+fn credited(status: &Value) -> Option<u64> {
+    status["mint"]["ehash"]["credited"].as_u64()
+}
+
+fn journalled(status: &Value) -> Option<u64> {
+    status["pool"]["journal"]["work_ehash"].as_u64()
+}
+
+#[test]
+fn a_lost_box_comes_back_from_its_backup_and_goes_on() {
+    let mut old = Rig::new();
+    assert_eq!(old.demo(&["--until", "settled", "--json"]).ended_within(PATIENCE).status, Some(0));
+    let _demo = old.demo(&[]);
+    let before =
+        old.until("it mines", PATIENCE, |now| credited(now) > Some(0) && journalled(now) > credited(now));
+    let epochs = settled(&before);
+    assert!(!epochs.is_empty(), "{before:#}");
+    let (keysets, quotes) = (old.keysets(), old.old_quotes("garage", &epochs));
+    assert!(!quotes.is_empty());
+
+    let (file, passphrase) = (old.beside("box.age"), old.passphrase(PASSPHRASE));
+    let (file, passphrase) = (file.to_str().unwrap(), passphrase.to_str().unwrap());
+    let made = old.poolbox(&["backup", file, "--passphrase-file", passphrase, "--json"]).json();
+    assert_eq!(made["network"], "devnet");
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!old.state().join("backup.partial").exists());
+    old.poolbox(&["backup", file, "--passphrase-file", passphrase]).refused(&["exists", "--replace"]);
+    let after = old.status();
+    for pid in ["poolbox-miner", "poolbox-pool", "poolbox-mint", "bitcoin-node", "poolbox"]
+        .iter()
+        .flat_map(|name| old.pids(name))
+    {
+        // Some end by themselves when another is gone.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+
+    // Another machine with the same address and chain, and nothing else.
+    let mut new = Rig::new();
+    (new.mint_port, new.stratum_port, new.stratum_v2_port) =
+        (old.mint_port, old.stratum_port, old.stratum_v2_port);
+    std::fs::create_dir(new.state()).unwrap();
+    std::fs::rename(old.state().join("node"), new.state().join("node")).unwrap();
+    let wrong = new.passphrase("other words at random");
+    new.poolbox(&["restore", file, "--passphrase-file", wrong.to_str().unwrap()]).refused(&["passphrase"]);
+    let restored = new.poolbox(&["restore", file, "--passphrase-file", passphrase]);
+    assert_eq!(restored.status, Some(0), "{restored:?}");
+    assert!(restored.stdout.contains("poolbox restore --accept"), "{restored:?}");
+    new.poolbox(&["restore", file, "--passphrase-file", passphrase]).refused(&["already", "--set-aside"]);
+    old.mint_port = 0;
+
+    let demo = new.demo(&[]);
+    let back = new.until("it mines again", PATIENCE, |now| {
+        journalled(now) > journalled(&after)
+            && now["mint"]["queue"]["waiting"] == 0
+            && credited(now) == journalled(now)
+    });
+    assert_eq!(back["mint"]["halted"], Value::Null, "{back:#}");
+    assert_eq!(back["mint"]["restored"]["made_at"], made["made_at"]);
+    let same = |epoch: &Value| {
+        ["n", "unit", "block_hash", "last_share", "reward", "work", "issued", "redeemed", "paid"]
+            .map(|key| epoch[key].clone())
+    };
+    let again = settled(&back);
+    for (was, is) in epochs.iter().zip(&again) {
+        assert_eq!(same(was), same(is));
+    }
+    assert_eq!(new.old_quotes("garage", &epochs), quotes);
+    assert!(new.keysets().is_superset(&keysets));
+    // What was spent since is not known: nothing is signed before the owner says so.
+    let held = new.poolbox(&["claim", "garage", "--json"]);
+    assert!(held.status == Some(1) && held.stderr.contains("restored from a backup"), "{held:?}");
+    assert_eq!(new.poolbox(&["restore", "--accept"]).status, Some(0));
+
+    let token = new.poolbox(&["claim", "garage", "--wallet", "bob", "--json"]).json();
+    let token = token["token"].as_str().unwrap();
+    let received = new.poolbox_reads(&["receive", "--wallet", "carol", "--json"], token).json();
+    assert!(received["sats"].as_u64() > Some(0), "{received}");
+    assert!(new.keysets().len() > keysets.len(), "sat is signed with a new keyset");
+    new.until("it mines on", PATIENCE, |now| {
+        journalled(now) > journalled(&back)
+            && credited(now) == journalled(now)
+            && now["mint"]["halted"].is_null()
+    });
+    assert_eq!(demo.stopped().status, Some(0));
+}
+
+#[test]
+fn a_backup_without_the_seed_asks_for_its_words_and_a_damaged_one_restores_nothing() {
+    let rig = Rig::new();
+    let words = "install scatter logic circle pencil average fall shoe quantum disease suspect usage";
+    for (name, content) in [("network", "devnet"), ("seed", words), ("mint.toml", "x = 1")] {
+        std::fs::create_dir_all(rig.state().join("mint")).unwrap();
+        std::fs::write(rig.state().join("mint").join(name), content).unwrap();
+    }
+    let (file, passphrase) = (rig.beside("b.age"), rig.passphrase(PASSPHRASE));
+    let (file, passphrase) = (file.to_str().unwrap(), passphrase.to_str().unwrap());
+    let made =
+        rig.poolbox(&["backup", file, "--passphrase-file", passphrase, "--without-seed", "--json"]).json();
+    assert_eq!(
+        (&made["seed"]["included"], made["left_out"][0]["path"].as_str()),
+        (&Value::Bool(false), Some("mint/seed"))
+    );
+    let checked = rig.poolbox(&["backup", file, "--check", "--passphrase-file", passphrase, "--json"]).json();
+    assert_eq!(checked, made);
+
+    let target = rig.beside("new");
+    let seed_file = rig.beside("words");
+    let restore = |file: &str| {
+        let arguments =
+            ["--state", target.to_str().unwrap(), "restore", file, "--passphrase-file", passphrase];
+        rig.poolbox(&[arguments.as_slice(), &["--seed-file", seed_file.to_str().unwrap()]].concat())
+    };
+    std::fs::write(&seed_file, "abandon ".repeat(11) + "about").unwrap();
+    restore(file).refused(&["73c5da0a", "nothing was restored"]);
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() - 1000;
+    bytes[middle] ^= 1;
+    let damaged = rig.beside("damaged.age");
+    std::fs::write(&damaged, &bytes).unwrap();
+    let broken = restore(damaged.to_str().unwrap());
+    assert!(broken.status == Some(1) && broken.stderr.contains("damaged"), "{broken:?}");
+    assert!(!target.join("mint").exists(), "{:?}", files(&target));
+
+    std::fs::write(&seed_file, format!(" {}\n", words.to_uppercase())).unwrap();
+    let restored = restore(file);
+    assert_eq!(restored.status, Some(0), "{restored:?}");
+    assert_eq!(std::fs::read_to_string(target.join("mint/seed")).unwrap().trim(), words);
+    assert_eq!(std::fs::metadata(target.join("mint/seed")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        Path::new(&target.join("mint/restored.json")).exists() && !target.join("restore.partial").exists()
+    );
+}
