@@ -8,24 +8,26 @@ use anyhow::{Context, Result};
 use lexopt::Arg;
 use serde_json::{Map, Value};
 
-use crate::bench_pool;
 use crate::benches::{BENCHES, Bench};
 use crate::failure::{bad_flag, check, run as run_command, usage};
 use crate::packages::{self, Needs};
 use crate::terminal::{as_stderr, say};
 use crate::workspace::{Workspace, cargo};
+use crate::{bench_mint, bench_pool};
 
 const HELP: &str = "\
 cargo xtask bench [NAME] [--json]
 
-Runs one bench, or all but `pool`, in the release profile. --json prints an object on standard output
+Runs one bench, or all but `pool` and `mint`, in the release profile. --json prints an object on standard output
 that holds each bench's result under its name. The benches:
 
   pool         our pool against the reference implementation's (bench pool --help tells more)
+  mint         credits, signatures and redemptions a second, and whether mining feels it
 ";
 
-/// The bench that is a command of its own.
+/// The benches that are commands of their own.
 const POOL: &str = "pool";
+const MINT: &str = "mint";
 
 /// What the command line asks for.
 enum Wish {
@@ -37,6 +39,9 @@ enum Wish {
 pub fn run(arguments: Vec<OsString>) -> Result<()> {
     if let Some((_, rest)) = arguments.split_first().filter(|(name, _)| *name == POOL) {
         return bench_pool::run(rest);
+    }
+    if let Some((_, rest)) = arguments.split_first().filter(|(name, _)| *name == MINT) {
+        return bench_mint::run(rest);
     }
     let (chosen, json) = match parse(&arguments)? {
         Wish::Run { chosen, json } => (chosen, json),
@@ -92,7 +97,8 @@ fn parse(arguments: &[OsString]) -> Result<Wish> {
 
 fn find(name: &OsString) -> Result<&'static Bench> {
     BENCHES.iter().find(|bench| name == bench.name).ok_or_else(|| {
-        let names: Vec<&str> = [POOL].into_iter().chain(BENCHES.iter().map(|bench| bench.name)).collect();
+        let names: Vec<&str> =
+            [POOL, MINT].into_iter().chain(BENCHES.iter().map(|bench| bench.name)).collect();
         usage(format!("there is no bench {}; use {}.", name.display(), names.join(", ")))
     })
 }
@@ -120,7 +126,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_names_there_are() {
         let Err(error) = parsed("hashrat") else { panic!("accepted") };
-        assert_eq!(error.to_string(), "there is no bench hashrat; use pool, hashrate.");
+        assert_eq!(error.to_string(), "there is no bench hashrat; use pool, mint, hashrate.");
         assert_eq!(crate::failure::exit_code(&error), std::process::ExitCode::from(2));
     }
 

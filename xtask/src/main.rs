@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
 mod bench;
+mod bench_mint;
 mod bench_pool;
 mod benches;
 mod build_log;
