@@ -81,7 +81,7 @@ fn machine() -> Value {
 }
 
 fn print_table(results: &Map<String, Value>) {
-    let mut row = |name: &str, unit: &str, path: &[&str]| {
+    let row = |name: &str, unit: &str, path: &[&str]| {
         let value = path.iter().fold(results.get(path[0]), |value, key| match value {
             Some(value) if *key != path[0] => value.get(key),
             value => value,
