@@ -42,14 +42,31 @@ impl Rig {
             .collect()
     }
 
-    /// What the mint's local API says of an owner's quotes in settled epochs: it does not change.
-    fn old_quotes(&self, owner: &str, settled: &[Value]) -> Vec<Value> {
+    /// What the mint's local API says of an owner.
+    fn owner(&self, owner: &str) -> Value {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = poolbox_api::Client::new(self.state().join("mint/mint.sock")).unwrap();
-        let quotes: Value = runtime.block_on(client.get(&format!("/owners/{owner}"))).unwrap();
+        runtime.block_on(client.get(&format!("/owners/{owner}"))).unwrap()
+    }
+
+    /// An owner's quotes in settled epochs: they do not change.
+    fn old_quotes(&self, owner: &str, settled: &[Value]) -> Vec<Value> {
         let epochs: Vec<&Value> = settled.iter().map(|epoch| &epoch["n"]).collect();
-        let quotes = quotes["quotes"].as_array().unwrap().iter();
-        quotes.filter(|quote| epochs.contains(&&quote["epoch"])).cloned().collect()
+        let quotes = self.owner(owner)["quotes"].as_array().unwrap().clone();
+        quotes.into_iter().filter(|quote| epochs.contains(&&quote["epoch"])).collect()
+    }
+
+    /// An epoch in which the owner has at least so much ehash that can be minted.
+    fn epoch_with_ehash(&self, owner: &str, least: u64) -> u64 {
+        let mut found = None;
+        self.until("an epoch with ehash to claim", PATIENCE, |_| {
+            let quotes = self.owner(owner)["quotes"].as_array().unwrap().clone();
+            let paid =
+                |quote: &&Value| quote["paid"].as_u64() >= Some(least) && quote["epoch"].as_u64() > Some(1);
+            found = quotes.iter().find(paid).and_then(|quote| quote["epoch"].as_u64());
+            found.is_some()
+        });
+        found.unwrap()
     }
 }
 
@@ -78,6 +95,12 @@ fn a_lost_box_comes_back_from_its_backup_and_goes_on() {
     assert!(!epochs.is_empty(), "{before:#}");
     let (keysets, quotes) = (old.keysets(), old.old_quotes("garage", &epochs));
     assert!(!quotes.is_empty());
+
+    // A household name's ehash: a part of it in a token that is not spent yet, the rest in its wallet.
+    let epoch = old.epoch_with_ehash("garage", 2);
+    let made_before =
+        old.poolbox(&["claim", "garage", "--ehash", &epoch.to_string(), "--amount", "1", "--json"]).json();
+    let token = made_before["token"].as_str().unwrap().to_owned();
 
     let (file, passphrase) = (old.beside("box.age"), old.passphrase(PASSPHRASE));
     let (file, passphrase) = (file.to_str().unwrap(), passphrase.to_str().unwrap());
@@ -129,13 +152,17 @@ fn a_lost_box_comes_back_from_its_backup_and_goes_on() {
     assert!(new.keysets().is_superset(&keysets));
     // What was spent since is not known: nothing is signed before the owner says so.
     let held = new.poolbox(&["claim", "garage", "--json"]);
-    assert!(held.status == Some(1) && held.stderr.contains("restored from a backup"), "{held:?}");
+    assert!(format!("{held:?}").contains("restored from a backup"), "{held:?}");
+    let refused = new.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token);
+    assert!(refused.status == Some(1) && refused.stderr.contains("restored from a backup"), "{refused:?}");
     assert_eq!(new.poolbox(&["restore", "--accept"]).status, Some(0));
 
-    let token = new.poolbox(&["claim", "garage", "--wallet", "bob", "--json"]).json();
-    let token = token["token"].as_str().unwrap();
-    let received = new.poolbox_reads(&["receive", "--wallet", "carol", "--json"], token).json();
-    assert!(received["sats"].as_u64() > Some(0), "{received}");
+    // A token from before, the ehash of a household name, and the sats in a wallet of this machine.
+    let received = new.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token).json();
+    assert_eq!((&received["unit"], &received["amount"]), (&made_before["unit"], &made_before["amount"]));
+    let claimed = new.poolbox(&["claim", "garage", "--ehash", &epoch.to_string(), "--json"]).json();
+    assert_eq!(claimed["trouble"], Value::Null, "{claimed:#}");
+    assert!(claimed["amount"].as_u64() > Some(0), "{claimed:#}");
     assert!(new.keysets().len() > keysets.len(), "sat is signed with a new keyset");
     new.until("it mines on", PATIENCE, |now| {
         journalled(now) > journalled(&back)

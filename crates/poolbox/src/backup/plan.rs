@@ -1,9 +1,11 @@
 //! Which files a backup holds, and in which order they are copied while the box runs.
 //!
 //! Every copy is consistent in itself, and each is taken after the one before. What refers to
-//! something else is therefore copied first: the box's own wallets before the mint, whose signatures
-//! they hold and which they ask for what they have forgotten; the mint before the pool's journal,
-//! since a mint goes on reading a journal that is ahead of it, and refuses one that is behind.
+//! something else is therefore copied first: wallets before the mint, whose signatures they hold and
+//! which they ask for what they have forgotten; the mint before the pool's journal, since a mint goes
+//! on reading a journal that is ahead of it, and refuses one that is behind. The wallets of household
+//! names are not copied at all: the mint makes them again from its seed and its books, which are of
+//! one moment.
 
 use std::ffi::OsStr;
 use std::fs::{DirEntry, FileType};
@@ -90,6 +92,9 @@ fn omitted(path: &Path, with_seed: bool) -> Option<&'static str> {
     if path == Path::new("mint/seed") && !with_seed {
         return Some("the seed stays on paper, as was asked for");
     }
+    if path == Path::new("mint/purses") {
+        return Some("the wallets of household names are made again from the seed and the mint's books");
+    }
     let in_mint = path.parent() == Some(Path::new("mint"));
     if in_mint && (name.starts_with("ldk") || name.starts_with("lightning")) {
         return Some(
@@ -130,7 +135,7 @@ fn rank(file: &Planned) -> u8 {
     }
     match (file.path.components().next().map(|first| first.as_os_str()), file.kind) {
         (Some(first), _) if first == "wallets" => 0,
-        // Wallets of owners that the box holds keys for, and the treasury's.
+        // The treasury's wallet.
         (Some(first), Kind::Database) if first == "mint" => 1,
         (Some(first), Kind::File) if first == "mint" => 2,
         (Some(first), Kind::Database) if first == "pool" => 4,
@@ -155,12 +160,9 @@ mod tests {
     #[test]
     fn what_refers_to_something_is_copied_before_it() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [
-            "pool/journal.sqlite",
-            "mint/mint.sqlite",
-            "mint/purses/a/wallet.sqlite",
-            "wallets/b/wallet.sqlite",
-        ] {
+        for name in
+            ["pool/journal.sqlite", "mint/mint.sqlite", "mint/bdk/wallet.sqlite", "wallets/b/wallet.sqlite"]
+        {
             put(dir.path(), name, b"SQLite format 3\0 and pages");
         }
         for name in
@@ -171,7 +173,7 @@ mod tests {
         let plan = Plan::of(dir.path(), true).unwrap();
         let order = [
             "wallets/b/wallet.sqlite",
-            "mint/purses/a/wallet.sqlite",
+            "mint/bdk/wallet.sqlite",
             "mint/seed",
             "mint/mint.sqlite",
             "pool/journal.sqlite",
@@ -189,6 +191,7 @@ mod tests {
         for name in [
             "mint/seed",
             "mint/ldk/ldk_node_data.sqlite",
+            "mint/purses/00/wallet.sqlite",
             "mint/mint.sqlite-wal",
             "mint/x.partial",
             "wallets/b/lock",
@@ -200,7 +203,7 @@ mod tests {
         assert_eq!(paths(&plan), [""; 0]);
         let mut left_out: Vec<_> = plan.left_out.iter().map(|left| left.path.to_str().unwrap()).collect();
         left_out.sort_unstable();
-        assert_eq!(left_out, ["mint/ldk", "mint/seed"]);
+        assert_eq!(left_out, ["mint/ldk", "mint/purses", "mint/seed"]);
         assert_eq!(paths(&Plan::of(dir.path(), true).unwrap()), ["mint/seed"]);
     }
 }
