@@ -17,6 +17,7 @@ use crate::health::Health;
 use crate::invariants::{self, CheckError};
 use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress};
+use crate::local::audit::Audit;
 use crate::local::recovery::Recovery;
 use crate::local::{self, Guard, Local};
 use crate::node::Node;
@@ -28,7 +29,7 @@ use crate::public;
 use crate::purses::Purses;
 use crate::restored;
 use crate::seed::{self, Renewal};
-use crate::settings::Settings;
+use crate::settings::{QueueSource, Settings};
 use crate::settlement::Settlement;
 use crate::treasury::{self, EcashReader, Method, Onchain, Reconciling, Treasury};
 use crate::units::start_mint;
@@ -71,8 +72,10 @@ pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
 /// # Errors
 /// [`Misconfigured`] when there is a seed already or the words are none; as [`init`].
 pub fn restore_seed(settings: &Settings, words: &str, since: u32) -> anyhow::Result<()> {
-    if settings.journal.exists() {
-        let journal = settings.journal.display();
+    if let QueueSource::Journal(journal) = &settings.queue
+        && journal.exists()
+    {
+        let journal = journal.display();
         return Err(Misconfigured::new(format!(
             "the work in {journal} was credited in books that are lost, and would be credited again; move it away first, the pool begins a new one"
         ))
@@ -112,6 +115,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let store = Arc::new(store.with_context(|| format!("open {}", path.display()))?);
     let db: DynMintDatabase = store.clone();
     let script = keys.coinbase_address()?.script_pubkey();
+    let audited_script = script.clone();
     let watcher = Watcher::new(node.clone(), script);
     let Some((progress, birthday)) = begin(&settings, &db, &node, &watcher, &stop).await? else {
         return Ok(());
@@ -176,7 +180,14 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let local = local.merge(payouts::local::router(paymaster.clone()));
     let recovery =
         Recovery { data_dir: settings.data_dir.clone(), mint: mint.clone(), health: health.clone() };
-    let local = local.merge(local::recovery::router(recovery));
+    let audit = Audit {
+        mint: mint.clone(),
+        keys: keys.clone(),
+        node: node.clone(),
+        script: audited_script,
+        treasury: treasury.clone(),
+    };
+    let local = local.merge(local::recovery::router(recovery)).merge(local::audit::router(audit));
     let crediting = Crediting {
         mint: mint.clone(),
         keys,

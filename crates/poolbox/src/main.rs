@@ -5,10 +5,12 @@
 // The futures of cdk's wallet nest deeper than the compiler's default.
 #![recursion_limit = "256"]
 
+mod audit;
 mod backup;
 mod claim;
 mod claim_secret;
 mod demo;
+mod export;
 mod logs;
 mod payouts;
 mod place;
@@ -61,6 +63,10 @@ enum Command {
     Backup(backup::Options),
     /// Bring a box back from its backup, on a machine that has none.
     Restore(restore::Options),
+    /// Recompute every epoch from the journal, and compare it with what the mint did.
+    Audit(audit::Options),
+    /// Write shares, credits, epochs or settlements as a table.
+    Export(export::Options),
     /// Run a whole box on this machine, on a private chain with real difficulty.
     Demo(demo::Options),
 }
@@ -92,6 +98,8 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
             tokio::task::spawn_blocking(move || backup::run(&place, &options)).await?
         }
         Command::Restore(options) => restore::run(&place, &options).await,
+        Command::Audit(options) => audit::run(&place, &options).await,
+        Command::Export(options) => export::run(&place, &options).await,
         Command::Demo(options) => demo::run(&place, &options).await,
     }
 }

@@ -141,7 +141,7 @@ fn a_lost_box_comes_back_from_its_backup_and_goes_on() {
     assert_eq!(back["mint"]["halted"], Value::Null, "{back:#}");
     assert_eq!(back["mint"]["restored"]["made_at"], made["made_at"]);
     let same = |epoch: &Value| {
-        ["n", "unit", "block_hash", "last_share", "reward", "work", "issued", "redeemed", "paid"]
+        ["n", "unit", "block_hash", "through", "reward", "work", "issued", "redeemed", "paid"]
             .map(|key| epoch[key].clone())
     };
     let again = settled(&back);
@@ -196,7 +196,7 @@ fn a_backup_without_the_seed_asks_for_its_words_and_a_damaged_one_restores_nothi
     let restore = |file: &str| {
         let arguments =
             ["--state", target.to_str().unwrap(), "restore", file, "--passphrase-file", passphrase];
-        rig.poolbox(&[arguments.as_slice(), &["--seed-file", seed_file.to_str().unwrap()]].concat())
+        rig.run("poolbox", &[arguments.as_slice(), &["--seed-file", seed_file.to_str().unwrap()]].concat())
     };
     std::fs::write(&seed_file, "abandon ".repeat(11) + "about").unwrap();
     restore(file).refused(&["73c5da0a", "nothing was restored"]);

@@ -1,6 +1,7 @@
 //! The mint's local API: `GET /status`, `GET /epochs`, what owners have and
 //! claim.
 
+mod audit;
 mod claims;
 pub mod payouts;
 mod restored;
@@ -9,6 +10,10 @@ mod seed;
 use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSeq, Sats, Work};
 use serde::{Deserialize, Serialize};
 
+pub use audit::{
+    AUDIT, AUDIT_EPOCHS, AuditBooks, AuditCredit, AuditEpoch, AuditMark, AuditPayout, AuditRate, AuditSats,
+    Redemptions,
+};
 pub use claims::{
     CLAIMS, CLAIMS_ACCOUNT, CLAIMS_TAKE_BACK, CLAIMS_TOKENS, ClaimRequest, ClaimSecret, Claimed, OWNERS,
     OwnerAccount, OwnerEpoch, OwnerPage, OwnerTotals, SecretClaim, SecretHolder, SecretTakeBack, TakenBack,

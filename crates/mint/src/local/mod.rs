@@ -5,6 +5,7 @@ mod accounts;
 mod claims;
 mod secrets;
 
+pub mod audit;
 pub mod recovery;
 
 use std::path::PathBuf;

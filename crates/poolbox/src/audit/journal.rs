@@ -1,0 +1,135 @@
+//! A journal as an auditor reads it: its shares added up, and its queue's entries shared out to the
+//! epochs whose boundaries the books name.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use poolbox_accounting::{QueueSeq, ShareSeq, Work};
+use poolbox_journal::{JournalTotals, QueueReader, QuoteMessage};
+
+/// Rows read at once.
+const PAGE: usize = 10_000;
+
+/// Where epochs end in one journal: for each epoch, oldest first, its last queue entry.
+#[derive(Clone, Debug, Default)]
+pub struct Boundaries {
+    /// Number of the epoch, and its last entry; the open epoch has none.
+    pub ends: Vec<(u64, Option<u64>)>,
+    /// The last entry that the mint has taken.
+    pub cursor: u64,
+}
+
+impl Boundaries {
+    /// The epoch of an entry; none when the mint has not taken it yet.
+    fn epoch_of(&self, entry: u64) -> Option<u64> {
+        if entry > self.cursor {
+            return None;
+        }
+        let end = self.ends.partition_point(|(_, end)| end.is_some_and(|end| end < entry));
+        self.ends.get(end).map(|(epoch, _)| *epoch)
+    }
+}
+
+/// What a journal says.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Its identity.
+    pub journal: String,
+    /// What it says of itself.
+    pub totals: JournalTotals,
+    /// The last share that is in the queue.
+    pub queued_through: u64,
+    /// Shares that are there, as far as the totals go.
+    pub shares: u64,
+    /// Their work.
+    pub work: Work,
+    /// The first place without a share between others, if any.
+    pub gap: Option<u64>,
+    /// Work of shares that are in the queue, by owner.
+    pub journalled: BTreeMap<String, u64>,
+    /// Work of the queue's entries, by owner.
+    pub queued: BTreeMap<String, u64>,
+    /// Work of entries that the mint has taken, by epoch and owner.
+    pub taken: BTreeMap<u64, BTreeMap<String, u64>>,
+    /// The queue's last entry.
+    pub last_entry: u64,
+}
+
+/// Reads a journal through.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(reader: &QueueReader, boundaries: &Boundaries) -> anyhow::Result<Facts> {
+    let mut facts = Facts { journal: reader.identity().to_string(), ..Facts::default() };
+    read_queue(reader, boundaries, &mut facts)?;
+    // After the queue: every entry's shares are there.
+    facts.totals = reader.totals()?;
+    read_shares(reader, &mut facts)?;
+    Ok(facts)
+}
+
+fn read_queue(reader: &QueueReader, boundaries: &Boundaries, facts: &mut Facts) -> anyhow::Result<()> {
+    let mut after = QueueSeq::START;
+    loop {
+        let page = reader.read(after, PAGE).context("read the queue")?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for entry in page {
+            facts.last_entry = entry.seq.get();
+            let QuoteMessage::Create { owner, work, through: share } = entry.message else { continue };
+            facts.queued_through = facts.queued_through.max(share.get());
+            let owner = owner.to_string();
+            if let Some(epoch) = boundaries.epoch_of(entry.seq.get()) {
+                add(facts.taken.entry(epoch).or_default(), owner.clone(), work)?;
+            }
+            add(&mut facts.queued, owner, work)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_shares(reader: &QueueReader, facts: &mut Facts) -> anyhow::Result<()> {
+    let mut after = ShareSeq::START;
+    loop {
+        let page = reader.shares(after, PAGE).context("read the shares")?;
+        let Some(last) = page.last().map(|last| last.seq) else { break };
+        for record in page {
+            let seq = record.seq.get();
+            // What was journalled since the totals were read is not looked at.
+            if seq > facts.totals.shares {
+                return Ok(());
+            }
+            if seq != after.get() + 1 && facts.gap.is_none() {
+                facts.gap = Some(after.get() + 1);
+            }
+            after = record.seq;
+            facts.shares += 1;
+            facts.work =
+                facts.work.checked_add(record.share.work).context("more work than can be counted")?;
+            if seq <= facts.queued_through {
+                add(&mut facts.journalled, record.share.identity.owner.to_string(), record.share.work)?;
+            }
+        }
+        after = last;
+    }
+    Ok(())
+}
+
+fn add(sums: &mut BTreeMap<String, u64>, owner: String, work: Work) -> anyhow::Result<()> {
+    let sum = sums.entry(owner).or_default();
+    *sum = sum.checked_add(work.ehash()).context("more work than can be counted")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_belongs_to_the_first_epoch_that_ends_at_or_after_it() {
+        let boundaries =
+            Boundaries { ends: vec![(1, Some(4)), (2, Some(4)), (3, Some(9)), (4, None)], cursor: 11 };
+        let epochs: Vec<_> = [1, 4, 5, 9, 10, 11, 12].map(|entry| boundaries.epoch_of(entry)).to_vec();
+        assert_eq!(epochs, [Some(1), Some(1), Some(3), Some(3), Some(4), Some(4), None]);
+    }
+}
