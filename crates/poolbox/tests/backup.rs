@@ -56,14 +56,14 @@ impl Rig {
         quotes.into_iter().filter(|quote| epochs.contains(&&quote["epoch"])).collect()
     }
 
-    /// An epoch in which the owner has at least so much ehash that can be minted.
+    /// The newest epoch in which the owner has at least so much ehash that can be minted.
     fn epoch_with_ehash(&self, owner: &str, least: u64) -> u64 {
         let mut found = None;
         self.until("an epoch with ehash to claim", PATIENCE, |_| {
             let quotes = self.owner(owner)["quotes"].as_array().unwrap().clone();
             let paid =
                 |quote: &&Value| quote["paid"].as_u64() >= Some(least) && quote["epoch"].as_u64() > Some(1);
-            found = quotes.iter().find(paid).and_then(|quote| quote["epoch"].as_u64());
+            found = quotes.iter().rev().find(paid).and_then(|quote| quote["epoch"].as_u64());
             found.is_some()
         });
         found.unwrap()

@@ -92,11 +92,11 @@ async fn pay_quotes(stand: &mut Stand) -> Result<Vec<Locked>> {
     for key in secrets {
         let path = format!("{}/{}", api::OWNERS, key.public_key().to_hex());
         let paid = async |stand: &Stand| {
-            let owner: api::OwnerQuotes = stand.get(&path).await?;
+            let owner: api::OwnerAccount = stand.get(&path).await?;
             Ok(owner.quotes.first().is_some_and(|quote| quote.paid.ehash() >= WORK))
         };
         stand.until("an owner's quote is paid", PATIENCE, paid).await?;
-        let owner: api::OwnerQuotes = stand.get(&path).await?;
+        let owner: api::OwnerAccount = stand.get(&path).await?;
         let quote = owner.quotes.first().context("no quote")?.id.clone();
         quotes.push(Locked { quote, key });
     }

@@ -2,7 +2,6 @@
 //! what quotes, keysets, melts and the chain say of the same things.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
