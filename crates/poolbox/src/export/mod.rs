@@ -10,9 +10,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use poolbox_accounting::ShareSeq;
 use poolbox_api::mint::{self, AuditBooks, AuditEpoch, Epoch};
-use poolbox_journal::{QueueReader, ShareRecord};
+use poolbox_journal::ShareRecord;
 
-use self::table::{Cell, Format, Table};
+use self::table::{Format, Table};
 use crate::audit::journals;
 use crate::place::Place;
 
