@@ -134,7 +134,10 @@ fn paid_to_carol(rig: &Rig) -> (String, u64) {
     let claimed = rig.poolbox(&["claim", "attic", "--json"]).json();
     assert!(number(&claimed, "minted") > 0, "{claimed:#}");
     let token = claimed["token"].as_str().unwrap_or_else(|| panic!("no token: {claimed:#}")).to_owned();
+    let unspent = || rig.poolbox(&["tokens", "attic", "--json"]).json();
+    assert_eq!(unspent()[0]["text"], claimed["token"], "a token that nobody has spent is not listed");
     let received = rig.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token).json();
+    assert_eq!(unspent(), json!([]));
     assert_eq!(received["sats"], claimed["amount"], "{received:#}");
     assert_eq!(received["balance"], received["sats"]);
     (token, number(&received, "sats"))

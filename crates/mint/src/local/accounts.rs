@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +20,8 @@ use crate::quotes;
 /// Owners on a page unless asked otherwise, and at most.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+/// How long to wait for a wallet in which somebody is at work; who asks waits ten seconds.
+const TURN: Duration = Duration::from_secs(8);
 
 /// The routes of this room.
 pub fn routes() -> Router<Arc<Local>> {
@@ -82,7 +86,12 @@ impl Local {
     /// What an owner has. The owner's wallet is only opened when there can be something in it.
     pub(super) async fn account(&self, owner: &Owner) -> anyhow::Result<api::OwnerAccount> {
         let stakes = stakes(&self.mint, &self.keys, owner, self.maturity).await?;
-        let open = if stakes.is_empty() { None } else { self.purses.open(owner).await? };
+        let open = if stakes.is_empty() {
+            None
+        } else {
+            let open = tokio::time::timeout(TURN, self.purses.open(owner)).await;
+            open.with_context(|| format!("somebody is claiming for {owner}; look again in a moment"))??
+        };
         let held = match &open {
             Some(open) => Some(open.holdings().await?),
             None => None,

@@ -119,7 +119,7 @@ impl Open<'_> {
         let Some(quote) = quote.filter(|quote| quote.amount_paid() > quote.amount_issued()) else {
             return Ok(Collected::default());
         };
-        let owed = quote.amount_paid().value() - quote.amount_issued().value();
+        let owed = quote.amount_paid().value().saturating_sub(quote.amount_issued().value());
         let pocket = self.pocket(&CurrencyUnit::Sat).await?;
         pocket.mint_locked(&id.to_string(), self.key.clone()).await?;
         Ok(Collected { sats: Sats::new(owed), ..Collected::default() })

@@ -62,7 +62,8 @@ pub async fn stakes(mint: &Mint, keys: &Keys, owner: &Owner, maturity: u32) -> a
             minted = [minted, Work::from_ehash(issued)].into_iter().sum();
         }
         let sat_quote = db.get_mint_quote(&quotes::sat_id(keys, epoch, &credit.lock)).await?;
-        let owed = sat_quote.map_or(0, |quote| quote.amount_paid().value() - quote.amount_issued().value());
+        let owed = sat_quote
+            .map_or(0, |quote| quote.amount_paid().value().saturating_sub(quote.amount_issued().value()));
         let waits = if settled.is_some() { None } else { Some(waits(&progress, epoch, maturity)) };
         let rate = settled.and_then(|settled| settled.rate);
         stakes.push(Stake { epoch, credit, minted, rate, waits, owed: Sats::new(owed) });

@@ -4,12 +4,13 @@
 
 use cdk::nuts::SecretKey;
 use cdk::wallet::ReceiveOptions;
-use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
+use poolbox_accounting::{EpochId, EpochState, Network, Owner, Sats, Work};
 use poolbox_api::mint::{
     CLAIMS, CLAIMS_TOKENS, ClaimRequest, ClaimSecret, Claimed, OwnerAccount, OwnerPage, SecretClaim,
     SecretHolder, TakenBack, Token, Waits, owner_path,
 };
 use poolbox_api::{Client, ClientError};
+use poolbox_wallet::{Pocket, Purse, Standing};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -264,4 +265,43 @@ async fn names_that_mean_harm_are_only_names() {
     let cents = serde_json::json!({ "amount": -1 });
     let malformed = post::<Claimed>(&rig, &owner_path("garage", "claim"), cents).await.unwrap_err();
     assert!(malformed.to_string().contains("amount"), "{malformed}");
+}
+
+/// What `poolbox claim --key-file` does: the owner is a public key, and the wallet is not the box's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_with_a_key_makes_tokens_with_a_wallet_of_its_own() {
+    let mut rig = Rig::new(1).await;
+    let key = SecretKey::generate();
+    let owner = Owner::parse(&key.public_key().to_hex(), Network::Regtest).unwrap();
+    rig.share(&owner, 700).await;
+    rig.until_amounts(&owner, 1, 700, 700).await;
+    let quote = rig.quotes(&owner).await.remove(0).id;
+    let (url, unit) = (rig.url("/ehash"), Pocket::ehash_unit(EpochId::new(1)).unwrap());
+    let purse = Purse::open(&rig.path("wallet")).await.unwrap();
+    let pocket = purse.pocket(&url, unit.clone()).await.unwrap();
+    let thief = Purse::open(&rig.path("thief")).await.unwrap().pocket(&url, unit.clone()).await.unwrap();
+    assert!(thief.mint_locked(&quote, SecretKey::generate()).await.is_err());
+    assert_eq!(pocket.mint_locked(&quote, key).await.unwrap(), Work::from_ehash(700));
+
+    let to = SecretKey::generate();
+    let locked = purse.make_token(&pocket, 300, Some(to.public_key()), 1).await.unwrap();
+    let open = purse.make_token(&pocket, 200, None, 2).await.unwrap();
+    assert!(purse.make_token(&pocket, 201, None, 3).await.is_err(), "what is in a token was spent");
+    drop((pocket, purse));
+
+    // Opened again: the tokens are there, and what is in them is not the wallet's.
+    let purse = Purse::open(&rig.path("wallet")).await.unwrap();
+    let pocket = purse.pocket(&url, unit).await.unwrap();
+    assert_eq!(pocket.balance().await.unwrap(), 200);
+    let slips = purse.slips().unwrap();
+    assert_eq!(slips.iter().map(|slip| slip.id).collect::<Vec<_>>(), [locked.id, open.id]);
+    let text = slips[0].token(&url).unwrap();
+    assert!(thief.receive(&text, None).await.is_err(), "a locked token was spent without the key");
+    assert_eq!(thief.receive(&text, Some(to)).await.unwrap(), 300);
+    assert_eq!(pocket.standing(&slips[0]).await.unwrap(), Standing::Spent);
+
+    assert_eq!(pocket.take_back(&slips[1]).await.unwrap(), 200);
+    purse.throw_away(&slips[1]).unwrap();
+    assert!(thief.receive(&slips[1].token(&url).unwrap(), None).await.is_err());
+    assert_eq!(pocket.balance().await.unwrap(), 400);
 }
