@@ -88,6 +88,9 @@ pub enum CheckError {
     /// said about the reserve yet.
     #[error("the treasury is still reading the chain")]
     TreasuryBehind,
+    /// Part of the reserve is with a Lightning node that does not run: nothing can be said about it.
+    #[error("the Lightning node does not run, and what it holds is part of the reserve")]
+    LightningDown,
     /// The books cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -156,6 +159,9 @@ pub async fn check_reserve(mint: &Mint, treasury: &Treasury, more: Sats) -> Resu
         let reserve = statement.reserve();
         if owed <= reserve {
             return Ok(());
+        }
+        if statement.lightning.is_none() {
+            return Err(CheckError::LightningDown);
         }
         if recounts == RECOUNTS {
             return Err(Breach::Unbacked { owed, reserve }.into());

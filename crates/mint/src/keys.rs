@@ -45,8 +45,10 @@ enum Purpose {
 const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const SECRET_LETTERS: usize = 20;
 
-/// Index of the treasury's child mnemonic; a Lightning node takes the next one.
+/// Indices of the child mnemonics. The treasury's wallet and the Lightning node derive the same keys
+/// from the same words.
 const TREASURY: u32 = 0;
+const LIGHTNING: u32 = 1;
 
 /// All keys of one mint. Debug output shows none of them.
 #[derive(Clone)]
@@ -54,6 +56,7 @@ pub struct Keys {
     network: Network,
     signatory: [u8; 64],
     treasury: Mnemonic,
+    lightning: Mnemonic,
     owners: [u8; 64],
     quotes: [u8; 64],
     purses: [u8; 64],
@@ -112,11 +115,14 @@ impl Keys {
     }
 
     fn from_master(master: &Xpriv, network: Network) -> anyhow::Result<Self> {
-        let entropy = bip85(master, &[MNEMONIC, 0, 12, TREASURY])?;
+        let words = |index| {
+            Ok::<_, anyhow::Error>(Mnemonic::from_entropy(&bip85(master, &[MNEMONIC, 0, 12, index])?[..16])?)
+        };
         Ok(Self {
             network,
             signatory: bip85(master, &[HEX, 64, Purpose::Signatory as u32])?,
-            treasury: Mnemonic::from_entropy(&entropy[..16])?,
+            treasury: words(TREASURY)?,
+            lightning: words(LIGHTNING)?,
             owners: bip85(master, &[HEX, 64, Purpose::Owners as u32])?,
             quotes: bip85(master, &[HEX, 64, Purpose::Quotes as u32])?,
             purses: bip85(master, &[HEX, 64, Purpose::Purses as u32])?,
@@ -132,6 +138,11 @@ impl Keys {
     /// Child mnemonic of the treasury's wallet (BIP 85, 12 English words).
     pub const fn treasury_mnemonic(&self) -> &Mnemonic {
         &self.treasury
+    }
+
+    /// Child mnemonic of the Lightning node (BIP 85, 12 English words).
+    pub const fn lightning_mnemonic(&self) -> &Mnemonic {
+        &self.lightning
     }
 
     /// The treasury's external descriptor (BIP 84), public, with origin and checksum. The pool pays
@@ -274,6 +285,7 @@ mod tests {
         let all = [
             keys.signatory_seed()[..32].to_vec(),
             keys.treasury_mnemonic().to_seed("")[..32].to_vec(),
+            keys.lightning_mnemonic().to_seed("")[..32].to_vec(),
             keys.quotes[..32].to_vec(),
             keys.purse_seed(&household("garage")).unwrap()[..32].to_vec(),
             keys.purse_seed(&household("attic")).unwrap()[..32].to_vec(),

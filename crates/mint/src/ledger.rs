@@ -11,9 +11,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Namespace of everything here.
-const BOOKS: &str = "poolbox";
+pub(crate) const BOOKS: &str = "poolbox";
 /// Shelf of the accounts.
 const ACCOUNTS: &str = "accounts";
+/// Shelf of payments without a quote.
+const UNQUOTED: &str = "unquoted";
 
 /// How far chain and queues were followed, and what came of it: one record, written whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,19 @@ pub struct Redeemed {
     pub sats: Sats,
 }
 
+/// A Lightning payment that arrived and belongs to no quote: nobody's ecash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unquoted {
+    /// Its hash, hex.
+    pub payment_hash: String,
+    /// Id of the offer, or hash of the invoice, that was paid.
+    pub request: String,
+    /// Millisatoshis.
+    pub msat: u64,
+    /// When it was noted, Unix seconds.
+    pub seen_at: u64,
+}
+
 /// Place of a record: a namespace below the books, and a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -177,6 +192,11 @@ impl Place {
     /// Of a token made from an owner's wallet that may not be spent.
     pub fn slip(owner: &Owner, id: uuid::Uuid) -> Self {
         Self::new(slips(owner), id.to_string())
+    }
+
+    /// Of an [`Unquoted`] payment.
+    pub fn unquoted(payment_hash: &str) -> Self {
+        Self::new(UNQUOTED, payment_hash)
     }
 
     /// Of what was [`Redeemed`] from all epochs.
@@ -260,6 +280,19 @@ pub async fn write<T: Serialize + Sync>(
 /// [`LedgerError`].
 pub async fn remove(tx: &mut DynMintTransaction, place: &Place) -> Result<(), LedgerError> {
     Ok(tx.kv_remove(BOOKS, &place.shelf, &place.key).await?)
+}
+
+/// All payments without a quote, oldest first.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn unquoted(db: &DynMintDatabase) -> Result<Vec<Unquoted>, LedgerError> {
+    let mut notes = Vec::new();
+    for key in db.kv_list(BOOKS, UNQUOTED).await? {
+        notes.extend(read::<Unquoted>(db, &Place::unquoted(&key)).await?);
+    }
+    notes.sort_by_key(|note| note.seen_at);
+    Ok(notes)
 }
 
 /// Places of all credits of an epoch.

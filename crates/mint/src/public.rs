@@ -99,6 +99,13 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
             "the request is larger than 4 MiB; send less at once",
         );
     };
+    let lightning = path.contains("/quote/") && (path.ends_with("/bolt11") || path.ends_with("/bolt12"));
+    if let Some(node) = rules.settlement.treasury().lightning().filter(|_| lightning)
+        && node.trouble().await.is_some()
+    {
+        let detail = "the mint's Lightning node does not run right now; try again later, or on-chain";
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, REFUSED, detail);
+    }
     if path == "/v1/melt/quote/onchain" {
         // cdk answers every refusal of a payment with "Payment backend error".
         if let Ok(OnchainMeltQuote { request, amount }) = serde_json::from_slice(&body) {

@@ -51,6 +51,9 @@ pub enum Refusal {
     /// The reserve is not known right now.
     #[error("the mint's wallet is still reading the chain; try again in a minute")]
     TreasuryBehind,
+    /// Part of the reserve cannot be seen right now.
+    #[error("the mint's Lightning node does not run, and part of the reserve is there; try again later")]
+    LightningDown,
     /// The reserve cannot be counted right now.
     #[error("the reserve cannot be counted right now ({0}); try again in a minute")]
     Uncounted(#[from] StatementError),
@@ -79,6 +82,7 @@ impl From<CheckError> for Refusal {
         match error {
             CheckError::Breach(breach) => Self::Halted(breach.to_string()),
             CheckError::TreasuryBehind => Self::TreasuryBehind,
+            CheckError::LightningDown => Self::LightningDown,
             CheckError::Ledger(error) => Self::Ledger(error),
             CheckError::Mint(error) => Self::Mint(error),
             CheckError::Treasury(error) => Self::Uncounted(error),

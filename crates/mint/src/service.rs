@@ -31,7 +31,7 @@ use crate::restored;
 use crate::seed::{self, Renewal};
 use crate::settings::{QueueSource, Settings};
 use crate::settlement::Settlement;
-use crate::treasury::{self, EcashReader, Method, Onchain, Reconciling, Treasury};
+use crate::treasury::{self, EcashReader, Lightning, Method, Onchain, Reconciling, Treasury, lightning};
 use crate::units::start_mint;
 use crate::watcher::Watcher;
 
@@ -123,6 +123,19 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 
     let health = Arc::new(Health::default());
     restored::hold(&health, restored::read(&settings.data_dir)?.as_ref());
+    let lightning = settings.lightning.clone().map(|lightning| {
+        let opening = lightning::Opening {
+            settings: lightning,
+            node: settings.node.clone(),
+            network: settings.network,
+            keys: keys.clone(),
+            dir: settings.data_dir.join("lightning"),
+            log: settings.log_file.as_ref().unwrap_or(&settings.data_dir).with_file_name("lightning.log"),
+            store: store.clone(),
+            confirmations: settings.treasury.confirmations,
+        };
+        Lightning::new(opening, health.clone())
+    });
     let opening = treasury::Opening {
         node: settings.node.clone(),
         network: settings.network,
@@ -132,13 +145,17 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         birthday,
         ecash: EcashReader::open(&path)?,
         settings: settings.treasury,
+        lightning: lightning.clone(),
     };
     let treasury = Arc::new(Treasury::open(opening).await?);
     let maturity = settings.rules.maturity_confirmations;
     let settlement = Settlement::new(treasury.clone(), health.clone(), maturity);
     let open = progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id);
     let onchain: DynMintPayment = Onchain::new(treasury.clone(), health.clone());
-    let sat = [(Method::Onchain, onchain)];
+    let mut sat = vec![(Method::Onchain, onchain)];
+    for method in lightning::METHODS {
+        sat.extend(lightning.clone().map(|lightning| (method, lightning as DynMintPayment)));
+    }
     let mint = start_mint(store, &keys, &settlement, &sat, &settings.public_url, open).await?;
     treasury::announce(&mint, &[Method::Onchain], settings.treasury.confirmations).await?;
     match invariants::check(&mint, &treasury, &invariants::known_epochs(&mint)).await {
@@ -146,6 +163,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         Err(CheckError::TreasuryBehind) => {
             tracing::warn!("the treasury reads the chain again; nothing redeems until it has");
         }
+        // It starts after the mint.
+        Err(CheckError::LightningDown) => {}
         checked => checked?,
     }
 
@@ -204,6 +223,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let reconciling = Reconciling::new(mint.clone(), treasury.clone());
     let reconciling = tokio::spawn(reconciling.run(stop.clone()));
     let paying = tokio::spawn(paymaster.run(stop.clone()));
+    let lightning = lightning.map(|node| tokio::spawn(node.keep(mint.clone(), stop.clone())));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
     let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::select! {
@@ -212,6 +232,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
     };
     stop.cancel();
+    // Ended otherwise, the Lightning node may close its channels.
+    if let Some(lightning) = lightning {
+        lightning.await.context("the Lightning task broke")?;
+    }
     // The writer ends between two transactions; the rest only reads.
     crediting.await.context("the crediting task broke")?;
     reconciling.await.context("the reconciling task broke")?;

@@ -11,6 +11,7 @@ mod claim;
 mod claim_secret;
 mod demo;
 mod export;
+mod lightning;
 mod logs;
 mod payouts;
 mod place;
@@ -55,6 +56,8 @@ enum Command {
     Receive(receive::Options),
     /// Show what was paid by standing rules, and set the rule of an owner.
     Payouts(payouts::Options),
+    /// Look after the mint's Lightning node: its funds, peers and channels.
+    Lightning(lightning::Options),
     /// Show the logs of all processes in one stream.
     Logs(logs::Options),
     /// Show the words of the box's seed until they are written down.
@@ -92,6 +95,7 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
         Command::ClaimSecret(options) => claim_secret::run(&place, &options).await,
         Command::Receive(options) => receive::run(&place, &options).await,
         Command::Payouts(options) => payouts::run(&place, &options).await,
+        Command::Lightning(options) => lightning::run(&place, &options).await,
         Command::Logs(options) => logs::run(&place, &options).await,
         Command::Seed(options) => seed::run(&place, &options).await,
         Command::Backup(options) => {

@@ -145,9 +145,18 @@ fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
     let (ehash, sats) = (&status.ehash, &status.sats);
     println!("       {} credited, {} issued, {} redeemed", ehash.credited, ehash.issued, ehash.redeemed);
     println!(
-        "       reserve {} (and {} maturing), outstanding {}, paid for ehash {}",
-        sats.reserve, sats.immature, sats.outstanding, sats.redeemed
+        "       reserve {} (and {} maturing), outstanding {}, claims {}, surplus {}",
+        sats.reserve, sats.immature, sats.outstanding, sats.claims, sats.surplus
     );
+    println!(
+        "       paid for ehash {}, received {}, melted {} with fees of {}, {} on its way out",
+        sats.redeemed, sats.received, sats.melted, sats.fees_paid, sats.pending_out
+    );
+    match &status.lightning {
+        mint::LightningState::Off => {}
+        mint::LightningState::On => println!("       Lightning works and holds {}", sats.lightning),
+        mint::LightningState::Down { reason } => println!("       LIGHTNING DOES NOT WORK: {reason}"),
+    }
     for epoch in epochs.iter().take(5) {
         let wait = epoch.blocks_to_maturity.filter(|blocks| *blocks > 0);
         let wait = wait.map_or_else(String::new, |blocks| format!(", spendable in {blocks} blocks"));

@@ -3,6 +3,7 @@
 
 mod audit;
 mod claims;
+mod lightning;
 pub mod payouts;
 mod restored;
 mod seed;
@@ -18,6 +19,11 @@ pub use claims::{
     CLAIMS, CLAIMS_ACCOUNT, CLAIMS_TAKE_BACK, CLAIMS_TOKENS, ClaimRequest, ClaimSecret, Claimed, OWNERS,
     OwnerAccount, OwnerEpoch, OwnerPage, OwnerTotals, SecretClaim, SecretHolder, SecretTakeBack, TakenBack,
     Token, Waiting, Waits, owner_path,
+};
+pub use lightning::{
+    CloseChannel, ConnectPeer, LIGHTNING, LIGHTNING_ADDRESS, LIGHTNING_CHANNELS, LIGHTNING_CLOSE,
+    LIGHTNING_OFFERS, LIGHTNING_PEERS, LIGHTNING_UNQUOTED, LightningAddress, LightningChannel, LightningNode,
+    LightningPeer, LightningState, MakeOffer, Offer, OpenChannel, Unquoted,
 };
 pub use restored::{RESTORED, RESTORED_ACCEPT, Restored};
 pub use seed::{SEED, SEED_CONFIRM, SEED_SHOW, Seed, SeedConfirmation, SeedWord, SeedWords};
@@ -55,6 +61,9 @@ pub struct Status {
     pub ehash: Ehash,
     /// The reserve and what is owed.
     pub sats: SatTotals,
+    /// Whether Lightning works.
+    #[serde(default)]
+    pub lightning: LightningState,
 }
 
 /// The chain as the mint followed it.
@@ -108,10 +117,14 @@ pub struct Ehash {
 /// Sats of the whole mint: what backs the ecash, what is owed, and what came and went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SatTotals {
-    /// All that backs the ecash: `onchain` and `in_flight`.
+    /// All that backs the ecash: `onchain`, `lightning` and `in_flight`.
     pub reserve: Sats,
     /// Spendable in the treasury's wallet, with the change of its own payments.
     pub onchain: Sats,
+    /// Ours at the Lightning node, on-chain and in channels, less what is bound; 0 while it is down.
+    pub lightning: Sats,
+    /// Ours, but bound in Lightning channels while they are open. Backs nothing.
+    pub channel_reserve: Sats,
     /// Sent by melts that are not settled yet, with their fees: the ecash that pays for it is still
     /// in `outstanding`.
     pub in_flight: Sats,

@@ -6,6 +6,7 @@ mod claims;
 mod secrets;
 
 pub mod audit;
+mod lightning;
 pub mod recovery;
 
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ pub fn router(local: Local) -> Router {
         .merge(accounts::routes())
         .merge(claims::routes())
         .merge(secrets::routes())
+        .merge(lightning::router())
         .with_state(Arc::new(local))
 }
 
@@ -134,7 +136,16 @@ impl Local {
                 redeemed: redeemed.ehash,
             },
             sats: sat_totals(&statement, redeemed.sats, claims),
+            lightning: self.lightning().await,
         })
+    }
+
+    async fn lightning(&self) -> api::LightningState {
+        let Some(node) = self.treasury.lightning() else { return api::LightningState::Off };
+        match node.trouble().await {
+            None => api::LightningState::On,
+            Some(reason) => api::LightningState::Down { reason },
+        }
     }
 
     /// All epochs, newest first.
@@ -182,6 +193,8 @@ fn sat_totals(statement: &Statement, redeemed: Sats, claims: Sats) -> api::SatTo
     api::SatTotals {
         reserve,
         onchain: statement.wallet.spendable,
+        lightning: statement.lightning.unwrap_or_default().ours,
+        channel_reserve: statement.lightning.unwrap_or_default().bound,
         in_flight: statement.in_flight,
         immature: statement.wallet.immature,
         outstanding,

@@ -2,6 +2,7 @@
 //! of the file is a file here.
 
 mod epochs;
+mod lightning;
 mod node;
 mod payouts;
 mod queue;
@@ -16,6 +17,8 @@ use poolbox_service::Misconfigured;
 use serde::Deserialize;
 
 use epochs::RawEpochs;
+use lightning::RawLightning;
+pub use lightning::{LightningSettings, NoPeer, Peer};
 use node::RawNode;
 pub use node::{Credentials, NodeLogin, NodeSettings};
 use payouts::RawPayouts;
@@ -47,6 +50,8 @@ pub struct Settings {
     pub rules: EpochRules,
     /// Payments in and out on-chain.
     pub treasury: TreasurySettings,
+    /// The Lightning node, if there is one.
+    pub lightning: Option<LightningSettings>,
     /// The pool's fee on rewards.
     pub fee: FeePpm,
     /// Height from which a new mint reads the chain; by default a day before the tip.
@@ -72,6 +77,7 @@ struct RawSettings {
     epochs: RawEpochs,
     #[serde(default)]
     treasury: RawTreasury,
+    lightning: Option<RawLightning>,
     #[serde(default)]
     fee_ppm: u32,
     first_block: Option<u32>,
@@ -113,6 +119,7 @@ impl RawSettings {
             node: self.node.check()?,
             rules: self.epochs.check(self.network)?,
             treasury: self.treasury.check(self.network)?,
+            lightning: self.lightning.map(RawLightning::check).transpose()?,
             fee,
             first_block: self.first_block,
             payouts: self.payouts.check(self.network)?,
@@ -158,6 +165,8 @@ mod tests {
             (format!("{SHORT}user = 'u'"), "password_file"),
             (format!("{SHORT}cookie_file = '/c'\n[epochs]\nconfirmations = 0"), "epochs.confirmations"),
             (format!("{SHORT}cookie_file = '/c'\n[treasury]\nconfirmations = 0"), "treasury.confirmations"),
+            (format!("{SHORT}cookie_file = '/c'\n[lightning]\npeers = ['me@home']"), "lightning.peers"),
+            (format!("{SHORT}cookie_file = '/c'\n[lightning]\nannounce = [':']"), "lightning.announce"),
             (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
             (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
             (

@@ -3,6 +3,7 @@
 //! whether that is as it should be is for the invariants.
 
 mod ecash;
+pub mod lightning;
 mod methods;
 mod onchain;
 mod reconciling;
@@ -10,6 +11,7 @@ mod statement;
 mod wallet;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use cdk_bdk::{CdkBdk, WalletTransaction};
@@ -20,6 +22,7 @@ use poolbox_accounting::{Network, Payout, Sats};
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
 
 pub use ecash::{Ecash, EcashError, EcashReader, Melted, PendingMelt, Received};
+pub use lightning::{Funds, Lightning, Trouble};
 pub use methods::{Method, announce, withdraw};
 pub use onchain::{Onchain, Unpayable};
 pub use reconciling::Reconciling;
@@ -61,6 +64,8 @@ pub struct Opening {
     pub ecash: EcashReader,
     /// `[treasury]` of the settings.
     pub settings: TreasurySettings,
+    /// The Lightning node, if there is one.
+    pub lightning: Option<Arc<Lightning>>,
 }
 
 /// The wallet, with the login that it was opened with.
@@ -111,6 +116,11 @@ impl Treasury {
     /// Reads what is owed.
     pub const fn ecash(&self) -> &EcashReader {
         &self.opening.ecash
+    }
+
+    /// The Lightning node, if there is one.
+    pub const fn lightning(&self) -> Option<&Arc<Lightning>> {
+        self.opening.lightning.as_ref()
     }
 
     /// Whether the wallet itself has every one of these coinbases, `maturity` deep.
@@ -175,7 +185,7 @@ impl Treasury {
     /// When the login cannot be read or the wallet cannot be opened again.
     pub async fn refresh_login(&self) -> anyhow::Result<()> {
         let login = self.opening.node.login.read()?;
-        let paying = self.ecash().read().await?.pending.iter().any(|melt| melt.method == Method::Onchain);
+        let paying = self.ecash().pending().await?.iter().any(|melt| melt.method == Method::Onchain);
         if self.open.read().await.login == login && !paying {
             return Ok(());
         }

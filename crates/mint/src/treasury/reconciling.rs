@@ -66,7 +66,7 @@ impl Reconciling {
 
     /// Has cdk ask about melts under way, and finish or release them.
     async fn finish_melts(&mut self) -> anyhow::Result<()> {
-        let pending = self.treasury.ecash().read().await?.pending;
+        let pending = self.treasury.ecash().pending().await?;
         self.melts.retain(|id, _| pending.iter().any(|melt| melt.id == *id));
         let mut result = Ok(());
         for melt in pending {

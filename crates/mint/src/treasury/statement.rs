@@ -3,7 +3,7 @@
 use cdk_common::database::DynMintDatabase;
 use poolbox_accounting::{EpochId, Sats};
 
-use super::{Balance, Ecash, EcashError, Method, Treasury};
+use super::{Balance, Ecash, EcashError, Funds, Method, Treasury};
 use crate::ledger::{self, LedgerError, Place, Progress, Settled};
 
 /// Sats owed and held at one moment.
@@ -13,6 +13,9 @@ pub struct Statement {
     pub ecash: Ecash,
     /// What the on-chain wallet holds.
     pub wallet: Balance,
+    /// What the Lightning node holds; none when there should be one that does not run, and nothing
+    /// can be said.
+    pub lightning: Option<Funds>,
     /// Sent by melts that are not settled yet, with their fees: gone from the wallets, while the
     /// ecash that pays for it is still counted as owed.
     pub in_flight: Sats,
@@ -37,7 +40,8 @@ impl Statement {
 
     /// All that backs it.
     pub fn reserve(&self) -> Sats {
-        [self.wallet.spendable, self.in_flight].into_iter().sum()
+        let lightning = self.lightning.unwrap_or_default().ours;
+        [self.wallet.spendable, lightning, self.in_flight].into_iter().sum()
     }
 
     /// Taken for melts under way, fees at most included. Part of what is owed.
@@ -61,15 +65,23 @@ impl Treasury {
     /// [`StatementError`].
     pub async fn statement(&self) -> Result<Statement, StatementError> {
         let ecash = self.ecash().read().await?;
+        let node = self.lightning();
         let mut in_flight = Sats::ZERO;
         for melt in &ecash.pending {
             let sent = match melt.method {
                 Method::Onchain => self.sent_for(&melt.id).await?,
-                Method::Bolt11 | Method::Bolt12 => Sats::ZERO,
+                Method::Bolt11 | Method::Bolt12 => match node {
+                    Some(node) => node.sent_for(melt).await.unwrap_or_default(),
+                    None => Sats::ZERO,
+                },
             };
             in_flight = [in_flight, sent].into_iter().sum();
         }
-        Ok(Statement { wallet: self.balance().await, in_flight, ecash })
+        let lightning = match node {
+            Some(node) => node.funds().await.ok(),
+            None => Some(Funds::default()),
+        };
+        Ok(Statement { wallet: self.balance().await, lightning, in_flight, ecash })
     }
 
     /// What holders of settled epochs' ehash can still redeem, after the `redeemed` sats.

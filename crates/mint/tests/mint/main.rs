@@ -9,6 +9,7 @@
 
 mod cashu_ts;
 mod claiming;
+mod lightning;
 mod melting;
 mod paying;
 mod pools;

@@ -11,7 +11,7 @@ use bitcoin::{Address, Network};
 use cdk::amount::SplitTarget;
 use cdk::nuts::nut00::KnownMethod;
 use cdk::nuts::{MeltQuoteState, PaymentMethod};
-use cdk::wallet::{MeltOutcome, Wallet};
+use cdk::wallet::{MeltOutcome, ReceiveOptions, SendOptions, Wallet};
 use poolbox_accounting::Sats;
 use serde_json::json;
 
@@ -231,4 +231,65 @@ async fn a_halted_mint_pays_nobody_and_says_which_invariant_failed() {
     assert_eq!(answer.status(), 503);
     assert!(answer.text().await.unwrap().contains("outstanding and only"));
     assert!(rig.node.cli(&["getrawmempool"]).as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_comes_and_goes_the_reserve_covers_what_is_owed() {
+    let mut rig = Rig::new(1).await;
+    let (alice, bob) = (Person::new(1).await, Person::new(2).await);
+    let mut faucet = Faucet::new(&rig.node);
+    let (ehash, _) = rig.ehash(&alice).await;
+    let (sat, bobs) = (alice.wallet(&rig.url(""), "sat"), bob.wallet(&rig.url(""), "sat"));
+    let deposits = sat.mint_quote(ONCHAIN, None, None, None).await.unwrap();
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut roll = |sides: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % sides
+    };
+    let mut log = Vec::new();
+    rig.redeem(&ehash, 30, &sat).await;
+    for step in 0..40 {
+        let (die, sats) = (roll(6), 1000 + roll(200_000));
+        log.push((die, sats));
+        match die {
+            0 => rig.redeem(&ehash, 1 + roll(20), &sat).await,
+            1 | 2 => {
+                let option = usize::try_from(roll(2)).unwrap();
+                let quote = ask(&sat, &somewhere(1000 + step), sats, option).await;
+                melt(&sat, &quote.id).await.unwrap();
+            }
+            3 => drop(faucet.pay(&rig.node, &deposits.request, sats)),
+            4 => {
+                let sent = sat.prepare_send(sats.into(), SendOptions::default()).await.unwrap();
+                let token = sent.confirm(None).await.unwrap().to_string();
+                bobs.receive(&token, ReceiveOptions::default()).await.unwrap();
+            }
+            _ => drop(rig.node.mine(1)),
+        }
+        let status = rig.status().await;
+        let covered = status.sats.outstanding <= status.sats.reserve;
+        assert!(covered && status.halted.is_none(), "after {log:?}: {status:?}");
+    }
+    // Takes along those that can wait.
+    let last = ask(&sat, &somewhere(2000), 1000, 0).await;
+    melt(&sat, &last.id).await.unwrap();
+    // Every sat is accounted for: what is not owed is still claimed.
+    rig.until("all is settled, and the books are even", async |rig| {
+        rig.node.mine(1);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let sats = rig.status().await.sats;
+        let mempool = rig.node.cli(&["getrawmempool"]);
+        sats.pending_out == Sats::ZERO
+            && mempool.as_array().unwrap().is_empty()
+            && sats.reserve.get() == sats.outstanding.get() + sats.claims.get()
+    })
+    .await;
+    sat.finalize_pending_melts().await.unwrap();
+    sat.check_mint_quote_status(&deposits.id).await.unwrap();
+    let sats = rig.status().await.sats;
+    let held = balance(&sat).await + balance(&bobs).await;
+    assert_eq!(sats.outstanding.get(), held + sats.promised.get(), "after {log:?}: {sats:?}");
+    assert_eq!(rig.status().await.halted, None);
 }

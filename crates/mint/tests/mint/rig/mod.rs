@@ -217,8 +217,8 @@ impl Rig {
         assert!(database.execute(change, []).unwrap() > 0, "nothing was falsified");
     }
 
-    /// Gives `person` the whole reward of a new epoch in sats; the wallet and the sum.
-    pub async fn sats(&mut self, person: &Person) -> (Wallet, u64) {
+    /// Gives `person` all 1000 ehash of a new epoch, which settles; the wallet, and what they are worth.
+    pub async fn ehash(&mut self, person: &Person) -> (Wallet, u64) {
         let owner = person.owner();
         let n = self.status().await.epoch.get();
         self.block(&owner, 1000).await;
@@ -228,16 +228,26 @@ impl Rig {
         })
         .await;
         self.until_amounts(&owner, n, 1000, 1000).await;
-        let worth = self.epoch(n).await.unwrap().reward.get();
         assert_eq!(person.mint(self, &owner, n).await.unwrap(), 1000);
-        let ehash = person.wallet(&self.url("/ehash"), &format!("ehash-{n}"));
-        let sat = person.wallet(&self.url(""), "sat");
+        let worth = self.epoch(n).await.unwrap().reward.get();
+        (person.wallet(&self.url("/ehash"), &format!("ehash-{n}")), worth)
+    }
+
+    /// Redeems `ehash` of a wallet into `sat`.
+    pub async fn redeem(&self, ehash: &Wallet, amount: u64, sat: &Wallet) {
         let into = sat.mint_quote(method(), Some(1.into()), None, None).await.unwrap();
-        let amount = Some(r#"{"amount":1000}"#.to_owned());
+        let amount = Some(format!(r#"{{"amount":{amount}}}"#));
         let melt = ehash.melt_quote(method(), &into.id, None, amount).await.unwrap();
         ehash.prepare_melt(&melt.id, HashMap::new()).await.unwrap().confirm().await.unwrap();
         sat.check_mint_quote_status(&into.id).await.unwrap();
         sat.mint(&into.id, SplitTarget::default(), None).await.unwrap();
+    }
+
+    /// Gives `person` the whole reward of a new epoch in sats; the wallet and the sum.
+    pub async fn sats(&mut self, person: &Person) -> (Wallet, u64) {
+        let (ehash, worth) = self.ehash(person).await;
+        let sat = person.wallet(&self.url(""), "sat");
+        self.redeem(&ehash, 1000, &sat).await;
         (sat, worth)
     }
 

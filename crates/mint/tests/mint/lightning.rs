@@ -1,0 +1,293 @@
+//! Sats over Lightning: the mint's own node, and one of the tests' beside it.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a failure here is the failure of a test")]
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::rig::{Person, Rig, free_port};
+use cdk::amount::SplitTarget;
+use cdk::nuts::{MeltQuoteState, PaymentMethod};
+use cdk::wallet::{MeltOutcome, Wallet};
+use ldk_node::bitcoin::hashes::{Hash, sha256};
+use ldk_node::lightning::offers::offer::Offer;
+use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
+use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
+use ldk_node::payment::PaymentStatus;
+use ldk_node::{Event, Node};
+use poolbox_accounting::Sats;
+use poolbox_api::{Client, mint as api};
+
+/// Another Lightning node, of the tests' own.
+struct Neighbour {
+    node: Arc<Node>,
+}
+
+impl Neighbour {
+    fn new(rig: &Rig) -> Self {
+        let cookie = std::fs::read_to_string(rig.node.cookie_file()).unwrap();
+        let (user, password) = cookie.trim().split_once(':').unwrap();
+        let port = rig.node.rpc_url().rsplit(':').next().unwrap().parse().unwrap();
+        let mut builder = ldk_node::Builder::new();
+        builder.set_network(ldk_node::bitcoin::Network::Regtest);
+        builder.set_storage_dir_path(rig.path("neighbour").to_string_lossy().into_owned());
+        builder.set_chain_source_bitcoind_rpc(
+            "127.0.0.1".to_owned(),
+            port,
+            user.to_owned(),
+            password.to_owned(),
+        );
+        builder.set_filesystem_logger(Some(rig.path("neighbour.log").to_string_lossy().into_owned()), None);
+        builder.set_listening_addresses(vec![format!("127.0.0.1:{}", free_port()).parse().unwrap()]).unwrap();
+        let node = builder.build().unwrap();
+        node.start().unwrap();
+        Self { node: Arc::new(node) }
+    }
+
+    fn address(&self) -> String {
+        self.node.onchain_payment().new_address().unwrap().to_string()
+    }
+
+    /// Takes all events that wait; whether one of them is as wanted.
+    fn saw(&self, wanted: impl Fn(&Event) -> bool) -> bool {
+        let mut saw = false;
+        while let Some(event) = self.node.next_event() {
+            saw |= wanted(&event);
+            self.node.event_handled().unwrap();
+        }
+        saw
+    }
+
+    fn invoice(&self, sats: u64) -> String {
+        self.node.bolt11_payment().receive(sats * 1000, &words("coffee"), 3600).unwrap().to_string()
+    }
+
+    /// An invoice whose payment is held until [`Self::take`].
+    fn held_invoice(&self, sats: u64, secret: [u8; 32]) -> String {
+        let payments = self.node.bolt11_payment();
+        payments
+            .receive_for_hash(sats * 1000, &words("a slow coffee"), 3600, hash(secret))
+            .unwrap()
+            .to_string()
+    }
+
+    fn take(&self, sats: u64, secret: [u8; 32]) {
+        let payments = self.node.bolt11_payment();
+        payments.claim_for_hash(hash(secret), sats * 1000, PaymentPreimage(secret)).unwrap();
+    }
+
+    async fn pay(&self, rig: &Rig, invoice: &str) {
+        let id = self.node.bolt11_payment().send(&Bolt11Invoice::from_str(invoice).unwrap(), None).unwrap();
+        self.until_sent(rig, id).await;
+    }
+
+    async fn pay_offer(&self, rig: &Rig, offer: &str, msat: u64) {
+        let offer = Offer::from_str(offer).unwrap();
+        let id = self.node.bolt12_payment().send_using_amount(&offer, msat, None, None, None).unwrap();
+        self.until_sent(rig, id).await;
+    }
+
+    async fn until_sent(&self, rig: &Rig, id: ldk_node::lightning::ln::channelmanager::PaymentId) {
+        rig.until("the neighbour's payment arrives", async |_| {
+            self.saw(|_| false);
+            self.node.payment(&id).is_some_and(|payment| payment.status == PaymentStatus::Succeeded)
+        })
+        .await;
+    }
+}
+
+fn words(text: &str) -> Bolt11InvoiceDescription {
+    Bolt11InvoiceDescription::Direct(Description::new(text.to_owned()).unwrap())
+}
+
+fn hash(secret: [u8; 32]) -> PaymentHash {
+    PaymentHash(sha256::Hash::hash(&secret).to_byte_array())
+}
+
+async fn post<B: serde::Serialize, T: serde::de::DeserializeOwned>(rig: &Rig, path: &str, body: &B) -> T {
+    Client::new(rig.path("mint/mint.sock")).unwrap().post(path, body).await.unwrap()
+}
+
+async fn balance(wallet: &Wallet) -> u64 {
+    wallet.total_balance().await.unwrap().to_u64()
+}
+
+/// Mints a quote that was paid.
+async fn collect(rig: &Rig, wallet: &Wallet, quote: &str) {
+    rig.until("the payment is booked", async |_| {
+        wallet.check_mint_quote_status(quote).await.is_ok_and(|quote| quote.amount_paid > 0.into())
+    })
+    .await;
+    wallet.mint(quote, SplitTarget::default(), None).await.unwrap();
+}
+
+async fn pay(wallet: &Wallet, method: PaymentMethod, request: String) -> (u64, u64) {
+    let quote = wallet.melt_quote(method, request, None, None).await.unwrap();
+    let paid = wallet.prepare_melt(&quote.id, HashMap::new()).await.unwrap().confirm().await.unwrap();
+    assert_eq!(paid.state(), MeltQuoteState::Paid);
+    (paid.amount().to_u64(), paid.fee_paid().to_u64())
+}
+
+/// A mint with a Lightning node and a channel to a neighbour, with coins on both sides.
+async fn connected() -> (Rig, Neighbour) {
+    let mut rig = Rig::new(1).await;
+    assert!(rig.stop().success());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let settings = std::fs::read_to_string(rig.path("mint.toml")).unwrap();
+    std::fs::write(rig.path("mint.toml"), format!("{settings}\n[lightning]\nlisten = '{listen}'\n")).unwrap();
+    rig.start().await;
+    rig.until("Lightning works", async |rig| rig.status().await.lightning == api::LightningState::On).await;
+    let neighbour = Neighbour::new(&rig);
+    let made: api::LightningAddress = post(&rig, api::LIGHTNING_ADDRESS, &()).await;
+    rig.node.mine_to(&made.address, 1);
+    rig.node.mine_to(&neighbour.address(), 1);
+    rig.node.mine(100);
+    rig.until("both have coins", async |rig| {
+        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+        node.onchain > Sats::ZERO && neighbour.node.list_balances().spendable_onchain_balance_sats > 0
+    })
+    .await;
+    let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+    let (id, address) = (node.node.parse().unwrap(), listen.parse().unwrap());
+    neighbour.node.open_channel(id, address, 1_000_000, Some(400_000_000), None).unwrap();
+    rig.until("the channel is funded", async |rig| {
+        neighbour.saw(|_| false);
+        rig.node.cli(&["getrawmempool"]).as_array().is_some_and(|txids| !txids.is_empty())
+    })
+    .await;
+    rig.node.mine(6);
+    rig.until("the channel can be used", async |rig| {
+        neighbour.saw(|_| false);
+        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+        node.channels.iter().any(|channel| channel.usable)
+            && neighbour.node.list_channels().iter().any(|channel| channel.is_usable)
+    })
+    .await;
+    (rig, neighbour)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sats_come_and_go_over_lightning_and_a_restart_in_between_loses_none() {
+    let (mut rig, neighbour) = connected().await;
+    let alice = Person::new(1).await;
+    let sat = alice.wallet(&rig.url(""), "sat");
+    let info = rig.listing("/v1/info").await;
+    for method in ["bolt11", "bolt12", "onchain"] {
+        assert_eq!(info.matches(&format!("\"method\":\"{method}\"")).count(), 2, "{info}");
+    }
+    let own = rig.status().await.sats;
+    assert_eq!((own.outstanding, own.surplus), (Sats::ZERO, own.reserve));
+    assert!(own.lightning.get() > 380_000 && own.channel_reserve > Sats::ZERO, "{own:?}");
+
+    let quote = sat.mint_quote(PaymentMethod::BOLT11, Some(50_000.into()), None, None).await.unwrap();
+    neighbour.pay(&rig, &quote.request).await;
+    collect(&rig, &sat, &quote.id).await;
+    let quote = sat.mint_quote(PaymentMethod::BOLT12, Some(7000.into()), None, None).await.unwrap();
+    neighbour.pay_offer(&rig, &quote.request, 7_000_000).await;
+    collect(&rig, &sat, &quote.id).await;
+    assert_eq!(balance(&sat).await, 57_000);
+
+    // The fee that was set aside and not needed comes back.
+    assert_eq!(pay(&sat, PaymentMethod::BOLT11, neighbour.invoice(20_000)).await, (20_000, 0));
+    let offer = neighbour.node.bolt12_payment().receive(10_000_000, "tea", None, None).unwrap();
+    assert_eq!(pay(&sat, PaymentMethod::BOLT12, offer.to_string()).await, (10_000, 0));
+    assert_eq!(balance(&sat).await, 27_000);
+    let sats = rig.status().await.sats;
+    assert_eq!((sats.outstanding.get(), sats.received.get(), sats.melted.get()), (27_000, 57_000, 30_000));
+    assert!(sats.surplus.get().abs_diff(own.surplus.get()) < 2000, "{own:?} {sats:?}");
+
+    // Paid without a quote: noted once, and nobody's.
+    let request = api::MakeOffer { description: "standing".to_owned() };
+    let standing: api::Offer = post(&rig, api::LIGHTNING_OFFERS, &request).await;
+    neighbour.pay_offer(&rig, &standing.offer, 9_000_000).await;
+    let unquoted = async |rig: &Rig| rig.get::<Vec<api::Unquoted>>(api::LIGHTNING_UNQUOTED).await.unwrap();
+    rig.until("the payment is noted", async |rig| !unquoted(rig).await.is_empty()).await;
+    assert_eq!(unquoted(&rig).await[0].msat, 9_000_000);
+    assert_eq!(rig.status().await.sats.outstanding.get(), 27_000);
+
+    // The mint is restarted while a payment is under way.
+    let secret = [7; 32];
+    let quote = sat.melt_quote(PaymentMethod::BOLT11, neighbour.held_invoice(5000, secret), None, None);
+    let quote = quote.await.unwrap();
+    let melt =
+        sat.prepare_melt(&quote.id, HashMap::new()).await.unwrap().confirm_prefer_async().await.unwrap();
+    assert!(matches!(melt, MeltOutcome::Pending(_)));
+    rig.until("the payment waits at the neighbour", async |_| {
+        neighbour.saw(|event| matches!(event, Event::PaymentClaimable { .. }))
+    })
+    .await;
+    let during = rig.status().await.sats;
+    assert!(during.pending_out.get() >= 5000 && during.outstanding.get() == 27_000, "{during:?}");
+    assert!(rig.stop().success(), "{}", rig.log());
+    rig.start().await;
+    rig.until("Lightning works again", async |rig| {
+        rig.status().await.lightning == api::LightningState::On
+            && neighbour.node.list_channels().iter().any(|channel| channel.is_usable)
+    })
+    .await;
+    neighbour.take(5000, secret);
+    rig.until("the payment has ended", async |rig| {
+        neighbour.saw(|_| false);
+        rig.status().await.sats.pending_out == Sats::ZERO
+    })
+    .await;
+    let finished = sat.finalize_pending_melts().await.unwrap();
+    assert_eq!(finished.first().map(|melt| melt.state()), Some(MeltQuoteState::Paid));
+    assert_eq!(balance(&sat).await, 22_000);
+
+    let status = rig.status().await;
+    assert_eq!(status.halted, None);
+    let sats = status.sats;
+    assert_eq!((sats.outstanding.get(), sats.received.get(), sats.melted.get()), (22_000, 57_000, 35_000));
+    assert_eq!(unquoted(&rig).await.len(), 1, "noted again after the restart");
+    assert!(sats.surplus.get().abs_diff(own.surplus.get() + 9000) < 2000, "{own:?} {sats:?}");
+    assert!(!rig.log().contains("ChannelManager is stale"));
+
+    // The channel is closed, and its coins come back.
+    let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+    let request = api::CloseChannel { channel: node.channels[0].channel.clone(), force: false };
+    let () = post(&rig, api::LIGHTNING_CLOSE, &request).await;
+    rig.until("the channel is closed", async |rig| {
+        rig.node.mine(1);
+        neighbour.saw(|_| false);
+        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+        node.channels.is_empty()
+            && node.onchain.get() > own.onchain.get()
+            && rig.status().await.sats.channel_reserve == Sats::ZERO
+    })
+    .await;
+    assert_eq!(rig.status().await.halted, None);
+    neighbour.node.stop().unwrap();
+    assert!(rig.stop().success(), "{}", rig.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mint_whose_lightning_cannot_start_serves_all_else_and_says_so() {
+    let mut rig = Rig::new(1).await;
+    assert_eq!(rig.status().await.lightning, api::LightningState::Off);
+    rig.stop();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = std::fs::read_to_string(rig.path("mint.toml")).unwrap();
+    let listen = taken.local_addr().unwrap();
+    std::fs::write(rig.path("mint.toml"), format!("{settings}\n[lightning]\nlisten = '{listen}'\n")).unwrap();
+    rig.start().await;
+    rig.until("Lightning is given up for now", async |rig| {
+        let state = rig.status().await.lightning;
+        matches!(state, api::LightningState::Down { reason } if reason.contains("start the Lightning node"))
+    })
+    .await;
+    let info = rig.listing("/v1/info").await;
+    assert!(info.contains("onchain") && !info.contains("bolt11"), "{info}");
+    let alice = Person::new(1).await;
+    let sat = alice.wallet(&rig.url(""), "sat");
+    assert!(sat.mint_quote(PaymentMethod::BOLT11, Some(1000.into()), None, None).await.is_err());
+    rig.share(&alice.owner(), 50).await;
+    rig.until_amounts(&alice.owner(), 1, 50, 50).await;
+    drop(taken);
+    rig.until("Lightning works after all", async |rig| {
+        rig.status().await.lightning == api::LightningState::On
+    })
+    .await;
+    assert!(rig.listing("/v1/info").await.contains("bolt11"));
+    assert!(rig.stop().success(), "{}", rig.log());
+}
