@@ -1,0 +1,148 @@
+# What can be changed without a new image. Every settings file is in the image, once for each network;
+# poolbox-settings puts the chosen ones into place when the box starts. The choice, and whole files that take
+# the place of those in the image (pool.toml, mint.toml), are the dashboard's to write:
+#
+#   /var/lib/poolbox/settings/network              one word
+#   /var/lib/poolbox/settings/<network>/pool.toml  instead of the image's
+#   /var/lib/poolbox/settings/apply                written last: puts all of it into place, restarts the services
+#                                                  named in it (node template-provider pool mint dashboard)
+#
+# What the node is told stays the image's: its settings may name programs to run.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  common = import ../lib.nix { inherit lib pkgs; };
+  top = config.services.poolbox;
+  chosen = "${common.state}/settings";
+  place = "/run/poolbox";
+
+  services =
+    lib.optional (top.templateProvider.kind == "sv2-tp") "template-provider"
+    ++ [
+      "node"
+      "pool"
+    ]
+    ++ lib.optional top.mint.enable "mint"
+    ++ lib.optional top.dashboard.enable "dashboard";
+
+  install = pkgs.writeShellScript "poolbox-settings" ''
+    set -eu
+    network=${top.network}
+    if [ -f ${chosen}/network ]; then
+      read -r wanted <${chosen}/network || true
+      case " ${lib.concatStringsSep " " top.settingsNetworks} " in
+        *" $wanted "*) network=$wanted ;;
+        *) echo "${chosen}/network names no network; the box stays on $network" >&2 ;;
+      esac
+    fi
+    new=${place}/settings.new
+    rm -rf "$new"
+    mkdir -p "$new"
+    cp -L /etc/poolbox/"$network"/* "$new"/
+    for file in pool.toml mint.toml; do
+      # Not a link: it would let its owner read files of others.
+      if [ -f ${chosen}/"$network/$file" ] && [ ! -L ${chosen}/"$network/$file" ]; then
+        cp --no-dereference ${chosen}/"$network/$file" "$new/$file"
+      fi
+    done
+    chmod 0644 "$new"/*
+    rm -rf ${place}/settings
+    mv "$new" ${place}/settings
+
+    # All blocks where there is room for them and for ten years more, else the latest.
+    size=$(df --output=size -B1G ${common.state} | tail -n 1 | tr -d ' ')
+    if [ "$network" = mainnet ] && [ "$size" -lt 1500 ]; then
+      echo "NODE_ARGUMENTS=-prune=$((size > 120 ? 50000 : 10000))" >${place}/node.env
+    else
+      echo "NODE_ARGUMENTS=-prune=0" >${place}/node.env
+    fi
+    echo "network $network, $(cat ${place}/node.env), disk $size GB"
+  '';
+
+  apply = pkgs.writeShellScript "poolbox-apply" ''
+    set -eu
+    [ -f ${chosen}/apply ] || exit 0
+    words=$(head -c 200 ${chosen}/apply)
+    rm -f ${chosen}/apply
+    systemctl restart poolbox-settings.service
+    for service in ${lib.concatStringsSep " " services}; do
+      case " $words " in *" $service "*) systemctl restart --no-block "poolbox-$service.service" ;; esac
+    done
+  '';
+in
+{
+  config = {
+    services.poolbox = {
+      settingsDir = "${place}/settings";
+      settingsNetworks = lib.attrNames common.networks;
+      node.prune = null;
+    };
+
+    systemd.tmpfiles.settings."10-poolbox" = {
+      ${place}.d = {
+        mode = "0755";
+        user = "root";
+        group = "root";
+      };
+      ${chosen}.d = {
+        mode = "0750";
+        user = "poolbox-dashboard";
+        group = "poolbox-dashboard";
+      };
+    };
+
+    systemd.services = {
+      poolbox-settings = {
+        description = "Poolbox: settings of the chosen network";
+        wantedBy = [ "multi-user.target" ];
+        after = [ "systemd-tmpfiles-setup.service" ];
+        path = [ pkgs.coreutils ];
+        serviceConfig = common.hardening // {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          ExecStart = install;
+          # Root, to read what the dashboard alone may read, and in no network.
+          PrivateUsers = false;
+          CapabilityBoundingSet = "CAP_DAC_READ_SEARCH";
+          PrivateNetwork = true;
+          IPAddressDeny = "any";
+          RestrictAddressFamilies = "none";
+          ReadWritePaths = [ place ];
+          UMask = "0022";
+        };
+      };
+      poolbox-apply = {
+        description = "Poolbox: settings changed in the dashboard";
+        # Its own words are few, and what it restarts is named in it.
+        serviceConfig = common.hardening // {
+          Type = "oneshot";
+          ExecStart = apply;
+          PrivateUsers = false;
+          CapabilityBoundingSet = "CAP_DAC_OVERRIDE";
+          PrivateNetwork = true;
+          IPAddressDeny = "any";
+          RestrictAddressFamilies = "AF_UNIX";
+          ReadWritePaths = [ chosen ];
+        };
+        path = [
+          pkgs.coreutils
+          config.systemd.package
+        ];
+      };
+    }
+    // lib.genAttrs (map (service: "poolbox-${service}") (services ++ lib.optional top.mint.enable "mint-init")) (_: {
+      requires = [ "poolbox-settings.service" ];
+      after = [ "poolbox-settings.service" ];
+    });
+
+    systemd.paths.poolbox-apply = {
+      description = "Poolbox: settings changed in the dashboard";
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathExists = "${chosen}/apply";
+    };
+  };
+}

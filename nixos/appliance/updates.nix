@@ -1,0 +1,101 @@
+# Updates: the next version's store, its hashes and its kernel, each signed for, into the slot that does not run.
+# Off until a place to look and the key to trust are set.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.poolbox.updates;
+  arch = if pkgs.stdenv.hostPlatform.isx86_64 then "x86-64" else "arm64";
+  slot = name: type: {
+    Transfer = {
+      # Never over the version that runs.
+      ProtectVersion = "%A";
+      Verify = true;
+    };
+    Source = {
+      Type = "url-file";
+      Path = cfg.url;
+      MatchPattern = "poolbox_@v.${name}_@u.raw.zst";
+    };
+    Target = {
+      Type = "partition";
+      Path = "auto";
+      MatchPattern = "${name}_@v";
+      MatchPartitionType = type;
+      ReadOnly = "1";
+    };
+  };
+in
+{
+  options.services.poolbox.updates = {
+    url = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "https://example.org/poolbox/";
+      description = "Where new versions are looked for: a folder with the release's files and its SHA256SUMS. null: nowhere.";
+    };
+    keyring = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      description = "OpenPGP keyring that SHA256SUMS must be signed by.";
+    };
+  };
+
+  config = lib.mkIf (cfg.url != null) {
+    assertions = [
+      {
+        assertion = cfg.keyring != null;
+        message = "services.poolbox.updates.url needs services.poolbox.updates.keyring: an update nobody signed could be anyone's";
+      }
+    ];
+    environment.etc."systemd/import-pubring.gpg".source = cfg.keyring;
+    systemd.sysupdate = {
+      enable = true;
+      timerConfig = {
+        OnCalendar = "daily";
+        RandomizedDelaySec = "6h";
+      };
+      # Restarting interrupts mining for a minute: at night.
+      reboot = {
+        enable = true;
+        timerConfig = {
+          OnCalendar = "*-*-* 04:00:00";
+          RandomizedDelaySec = "1h";
+        };
+      };
+      transfers = {
+        "10-verity" = slot "verity" "usr-${arch}-verity";
+        "20-store" = slot "store" "usr-${arch}";
+        # Last: with it the version is complete.
+        "30-kernel" = {
+          Transfer = {
+            ProtectVersion = "%A";
+            Verify = true;
+          };
+          Source = {
+            Type = "url-file";
+            Path = cfg.url;
+            MatchPattern = "poolbox_@v.efi";
+          };
+          Target = {
+            Type = "regular-file";
+            Path = "/EFI/Linux";
+            PathRelativeTo = "boot";
+            MatchPattern = [
+              "poolbox_@v+@l-@d.efi"
+              "poolbox_@v+@l.efi"
+              "poolbox_@v.efi"
+            ];
+            Mode = "0444";
+            TriesLeft = 3;
+            TriesDone = 0;
+            InstancesMax = 2;
+          };
+        };
+      };
+    };
+  };
+}
