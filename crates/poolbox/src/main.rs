@@ -19,6 +19,7 @@ mod qr;
 mod receive;
 mod restore;
 mod secret;
+mod screen;
 mod seed;
 mod status;
 mod tokens;
@@ -70,6 +71,8 @@ enum Command {
     Audit(audit::Options),
     /// Write shares, credits, epochs or settlements as a table.
     Export(export::Options),
+    /// Show on a monitor where the box is found and whether it works.
+    Screen(screen::Options),
     /// Run a whole box on this machine, on a private chain with real difficulty.
     Demo(demo::Options),
 }
@@ -104,6 +107,7 @@ async fn run(state: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
         Command::Restore(options) => restore::run(&place, &options).await,
         Command::Audit(options) => audit::run(&place, &options).await,
         Command::Export(options) => export::run(&place, &options).await,
+        Command::Screen(options) => screen::run(&place, &options).await,
         Command::Demo(options) => demo::run(&place, &options).await,
     }
 }

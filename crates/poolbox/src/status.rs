@@ -113,7 +113,8 @@ fn paid(coinbase: &pool::Coinbase) -> String {
     format!("a block pays {}", paid.join(" and "))
 }
 
-fn hashrate(hashes_per_second: u64) -> String {
+/// A hash rate in three digits, as in `1.02 TH/s`.
+pub fn hashrate(hashes_per_second: u64) -> String {
     format!("{}H/s", scaled(hashes_per_second as f64))
 }
 
