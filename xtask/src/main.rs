@@ -7,6 +7,7 @@
 //! the status of the program that failed, or 1.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its user")]
 
+mod appliance;
 mod bench;
 mod bench_mint;
 mod bench_pool;
@@ -22,6 +23,7 @@ mod node_build;
 mod node_version;
 mod packages;
 mod peers;
+mod pins;
 mod progress;
 mod rig;
 mod setup;
@@ -45,7 +47,9 @@ cargo xtask COMMAND [OPTIONS]
   bench    run the benches
   interop  run the pool together with programs that were not written here
   ci       format, lints, tests, docs: what a change must pass
+  box      run the appliance's own units and partitions, where its evaluator is
   node     find or build bitcoin-node and print its path
+  pins     list what is pinned of others, and move a pin
   peers    install the programs of others and print their paths
   wallets  install the wallet of others that the tests run, and print its folder
 
@@ -74,7 +78,9 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("bench") => bench::run(arguments),
         Some("interop") => interop::run(&arguments),
         Some("ci") => ci::run(arguments),
+        Some("box") => appliance::run(&arguments),
         Some("node") => node::run(arguments),
+        Some("pins") => pins::run(&arguments),
         Some("peers") => peers::run(&arguments),
         Some("wallets") => wallets::run(&arguments),
         Some("help" | "--help" | "-h") => {
@@ -86,4 +92,4 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
 }
 
 const COMMANDS: &str =
-    "use demo, test, bench, interop, ci, node, peers or wallets (cargo xtask --help tells what they do)";
+    "use demo, test, bench, interop, box, ci, node, pins, peers or wallets (cargo xtask --help tells more)";

@@ -45,6 +45,7 @@ enum Shows {
 const NODE: Needs = Needs { node: true, crates: false, tests: false };
 const CRATES: Needs = Needs { node: false, crates: true, tests: false };
 const NODE_AND_CRATES: Needs = Needs { node: true, crates: true, tests: false };
+const NOTHING: Needs = Needs { node: false, crates: false, tests: false };
 const TESTS: Needs = Needs { node: false, crates: false, tests: true };
 
 /// All of them.
@@ -131,16 +132,50 @@ impl Package {
     }
 }
 
+/// What makes and reads the partitions of the appliance's disk.
+const DISKS: [Package; 4] = [
+    Package {
+        name: "systemd-repart",
+        shows: Shows::Program("systemd-repart"),
+        why: "makes the partitions of the appliance's disk",
+        serves: NOTHING,
+    },
+    Package { name: "fdisk", shows: Shows::Program("sfdisk"), why: "reads them", serves: NOTHING },
+    Package {
+        name: "dosfstools",
+        shows: Shows::Program("mkfs.vfat"),
+        why: "formats the boot partition",
+        serves: NOTHING,
+    },
+    Package {
+        name: "e2fsprogs",
+        shows: Shows::Program("mkfs.ext4"),
+        why: "formats the data partition",
+        serves: NOTHING,
+    },
+];
+
 /// Installs what is missing, after saying so. Without anything missing, nothing is run.
 pub fn install(needs: Needs) -> Result<()> {
-    let lacking = missing(needs);
+    install_missing(&|| {
+        PACKAGES.iter().filter(|package| package.needed(needs) && !package.present()).collect()
+    })
+}
+
+/// The same for `cargo xtask box`'s disks.
+pub fn install_for_disks() -> Result<()> {
+    install_missing(&|| DISKS.iter().filter(|package| !package.present()).collect())
+}
+
+fn install_missing(missing: &dyn Fn() -> Vec<&'static Package>) -> Result<()> {
+    let lacking = missing();
     if lacking.is_empty() {
         return Ok(());
     }
     let root = root_for(&lacking)?;
     let _lock = cache::lock(&cache::folder()?.join("install.lock"), "another installation is under way")?;
     // Whoever held the lock may have brought some of them.
-    let lacking = missing(needs);
+    let lacking = missing();
     if lacking.is_empty() {
         return Ok(());
     }
@@ -152,10 +187,6 @@ pub fn install(needs: Needs) -> Result<()> {
     let mut install = vec!["install", "-y", "--no-install-recommends"];
     install.extend(lacking.iter().map(|package| package.name));
     apt_get(&root, &install)
-}
-
-fn missing(needs: Needs) -> Vec<&'static Package> {
-    PACKAGES.iter().filter(|package| package.needed(needs) && !package.present()).collect()
 }
 
 impl Shows {

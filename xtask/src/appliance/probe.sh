@@ -1,0 +1,141 @@
+#!/bin/bash
+# Runs as root inside the booted appliance (`cargo xtask box`). One line a check: `ok  …` or `FAILED  …`; lines
+# `score  UNIT NUMBER` are judged outside.
+set -uo pipefail
+state=/var/lib/poolbox
+services="node template-provider pool mint dashboard"
+failed=0
+
+check() { # WHAT COMMAND…
+  local what=$1
+  shift
+  if "$@" >/tmp/said 2>&1; then
+    echo "ok  $what"
+  else
+    echo "FAILED  $what: $(tail -n 3 /tmp/said | tr '\n' ' ')"
+    failed=1
+  fi
+}
+within() { # SECONDS COMMAND…
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.5
+  done
+}
+not() { ! "$@"; }
+as() { runuser -u "$1" -- "${@:2}"; }
+cli() {
+  bitcoin-cli -noipcconnect -datadir=/tmp -rpccookiefile=/run/poolbox-node/cookie -rpcport=8332 -rpcclienttimeout=0 "$@"
+}
+api() { curl --silent --fail --max-time 5 --unix-socket "$state/$1/$1.sock" "http://$1$2"; }
+json() { python3 -c "import json, sys; it = json.load(sys.stdin); sys.exit(0 if ($1) else 1)"; }
+runs() {
+  local service
+  for service in $services; do systemctl --quiet is-active "poolbox-$service" || return 1; done
+}
+chain_is() { cli getblockchaininfo | json "it['chain'] == '$1'"; }
+pool_says() { api pool /status | json "$1"; }
+mint_says() { poolbox --state $state status --json | json "$1"; }
+PATH=/opt/box/bin:$PATH
+
+# --- mainnet, as it comes out of the image
+check "every service starts" within 60 runs
+check "the network is mainnet until another is chosen" within 60 chain_is main
+check "the node's RPC does not stop the node" not cli stop
+check "settings that name no network are refused" bash -c "
+  echo 'main; reboot' >$state/settings/network && systemctl restart poolbox-settings &&
+  grep -q mainnet /run/poolbox/settings/environment && systemctl start poolbox-node poolbox-template-provider poolbox-pool poolbox-mint poolbox-dashboard"
+
+# --- devnet, chosen as the dashboard would
+as poolbox-dashboard sh -c "echo devnet >$state/settings/network && echo '$services' >$state/settings/apply"
+check "the dashboard's choice of a network is applied" within 60 chain_is signet
+check "devnet's first block" within 30 cli generatetodescriptor 1 'raw(51)#8lvh9jxk' 400000000
+check "every service runs again" within 60 runs
+check "the template provider gives work" within 60 pool_says "it['source']['height']"
+
+# --- miners in the home's network, behind the firewall
+ip netns add lan
+ip link add eth0 type veth peer name peer netns lan
+ip addr add 10.77.0.1/24 dev eth0
+ip link set eth0 up
+ip -n lan addr add 10.77.0.2/24 dev peer
+ip -n lan link set peer up
+ip -n lan link set lo up
+key=$(cat $state/pool/devnet/sv2_authority.pub)
+mine() { ip netns exec lan poolbox-miner --url "$1" --user "$2" --threads 1 --max-hashrate 60k >"/tmp/miner-$2" 2>&1 & }
+mine stratum+tcp://10.77.0.1:3333 garage.one
+mine "stratum2+tcp://10.77.0.1:34254/$key" attic.two
+check "miners of the network are served, Sv1 and Sv2" within 120 pool_says \
+  "sum(1 for w in it['workers'] if w['shares']['accepted'] > 2) == 2"
+check "their shares become ehash" within 60 mint_says "any(e['work'] > 0 for e in it['epochs'])"
+check "the box is healthy" systemctl restart poolbox-healthy
+
+# --- the firewall
+open_port() { ip netns exec lan timeout 3 bash -c "exec 3<>/dev/tcp/10.77.0.1/$1"; }
+here() { timeout 3 bash -c "exec 3<>/dev/tcp/127.0.0.1/$1"; }
+for port in 3333 4333 34254 3338 80; do
+  check "port $port answers the network" open_port $port
+done
+# Something that would answer, if it were asked.
+(cd /tmp && mkdir -p empty && exec python3 -m http.server --bind 0.0.0.0 --directory empty 8000 >/dev/null 2>&1) &
+stranger=$!
+check "a service nobody named answers here" within 10 here 8000
+for port in 8000 22 8332 8442 8333 38333; do
+  check "port $port does not answer the network" not open_port $port
+done
+kill $stranger
+
+# --- who may read what
+check "the pool may not read the mint's seed" not as poolbox-pool cat $state/mint/devnet/seed
+check "the dashboard may not read the mint's books" not as poolbox-dashboard cat $state/mint/devnet/mint.sqlite
+check "the mint reads the journal" as poolbox-mint head -c 16 $state/pool/devnet/journal.sqlite
+check "the mint may not write the journal" not as poolbox-mint test -w $state/pool/devnet/journal.sqlite
+check "the mint may not read the pool's key" not as poolbox-mint cat $state/pool/devnet/sv2_authority.key
+check "the dashboard reads every log" as poolbox-dashboard cat $state/logs/{node,pool,mint}.log
+check "a stranger reads no log" not as nobody cat $state/logs/pool.log
+check "a stranger does not reach the node" not as nobody cat /run/poolbox-node/cookie
+check "the presence code is for the dashboard" as poolbox-dashboard grep -Eqx '[0-9]{4}-[0-9]{4}' /run/poolbox/presence-code
+check "the presence code is for nobody else" not as poolbox-pool cat /run/poolbox/presence-code
+check "the template provider's keys are its own" not as poolbox-pool ls $state/template-provider
+
+# --- killed, and back
+returns() { # SERVICE
+  local unit=poolbox-$1 pid now
+  pid=$(systemctl show --property MainPID --value "$unit")
+  [ "$pid" -gt 1 ] && kill -9 "$pid" || return 1
+  another() {
+    now=$(systemctl show --property MainPID --value "$unit")
+    [ "$now" -gt 1 ] && [ "$now" != "$pid" ] && systemctl --quiet is-active "$unit"
+  }
+  within 60 another
+}
+for service in mint pool dashboard template-provider; do
+  check "$service returns after kill -9" returns $service
+done
+# What the node has not written is lost with it, and here no peer has it.
+cli gettxoutsetinfo >/dev/null
+check "node returns after kill -9" returns node
+check "the pool has work again" within 90 pool_says "it['source']['connected'] and it['source']['height']"
+shares() { api pool /status | python3 -c "import json, sys; print(json.load(sys.stdin)['journal']['shares'])"; }
+before=$(shares)
+more() { [ "$(shares)" -gt "$before" ]; }
+check "miners go on by themselves" within 120 more
+check "the mint goes on by itself" within 60 mint_says "it['mint']['chain']['connected']"
+check "the box is healthy again" systemctl restart poolbox-healthy
+
+# --- a clean stop of the pool leaves a journal that the mint can still open
+systemctl stop poolbox-pool
+check "the mint starts while the pool is stopped" bash -c "systemctl restart poolbox-mint && sleep 3 && systemctl --quiet is-active poolbox-mint"
+systemctl start poolbox-pool
+check "and finds the journal when it is back" within 60 mint_says "it['mint'] and it['pool']"
+
+# --- exposure
+for unit in $(systemctl list-units --all --plain --no-legend 'poolbox-*.service' | awk '{ print $1 }'); do
+  echo "score  $unit $(systemd-analyze security --no-pager "$unit" | awk '/Overall exposure level/ { print $(NF - 2) }')"
+done
+systemctl --failed --no-legend --plain | awk '{ print $1 }' >/tmp/failed-units
+check "nothing failed" test ! -s /tmp/failed-units
+kill $(jobs -p) 2>/dev/null
+exit $failed
