@@ -12,7 +12,7 @@ let
   code = "/run/poolbox/presence-code";
   make = pkgs.writeShellScript "poolbox-presence" ''
     set -eu
-    number=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
+    number=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
     umask 0137
     printf '%04d-%04d\n' $((number / 10000 % 10000)) $((number % 10000)) >${code}.new
     chgrp poolbox-dashboard ${code}.new

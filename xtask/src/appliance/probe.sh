@@ -45,7 +45,7 @@ check "every service starts" within 60 runs
 check "the network is mainnet until another is chosen" within 60 chain_is main
 check "the node's RPC does not stop the node" not cli stop
 check "settings that name no network are refused" bash -c "
-  echo 'main; reboot' >$state/settings/network && systemctl restart poolbox-settings &&
+  runuser -u poolbox-dashboard -- sh -c 'echo no network >$state/settings/network' && systemctl restart poolbox-settings &&
   grep -q mainnet /run/poolbox/settings/environment && systemctl start poolbox-node poolbox-template-provider poolbox-pool poolbox-mint poolbox-dashboard"
 
 # --- devnet, chosen as the dashboard would
@@ -71,6 +71,7 @@ check "miners of the network are served, Sv1 and Sv2" within 120 pool_says \
   "sum(1 for w in it['workers'] if w['shares']['accepted'] > 2) == 2"
 check "their shares become ehash" within 60 mint_says "any(e['work'] > 0 for e in it['epochs'])"
 check "the box is healthy" systemctl restart poolbox-healthy
+poolbox --state $state screen --once --code-file /run/poolbox/presence-code | sed 's/^/screen  /'
 
 # --- the firewall
 open_port() { ip netns exec lan timeout 3 bash -c "exec 3<>/dev/tcp/10.77.0.1/$1"; }

@@ -145,8 +145,8 @@ fn said(mut command: Command) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
-    Err(lines.last().unwrap_or("no answer").trim_start_matches("fatal: ").to_owned())
+    let mut lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    Err(lines.next_back().unwrap_or("no answer").trim_start_matches("fatal: ").to_owned())
 }
 
 #[cfg(test)]
