@@ -19,10 +19,11 @@ let
   ++ lib.optional top.mint.enable "poolbox-mint";
 
   settings =
-    network:
+    _network:
     lib.recursiveUpdate (
       {
-        data_dir = "${common.state}/dashboard/${network}";
+        # Password and history are of the box, whatever the network.
+        data_dir = "${common.state}/dashboard";
         listen = "${cfg.address}:${toString cfg.port}";
         log_file = "${common.logs}/dashboard.log";
         log_dir = common.logs;

@@ -71,7 +71,7 @@ check "miners of the network are served, Sv1 and Sv2" within 120 pool_says \
   "sum(1 for w in it['workers'] if w['shares']['accepted'] > 2) == 2"
 check "their shares become ehash" within 60 mint_says "any(e['work'] > 0 for e in it['epochs'])"
 check "the box is healthy" systemctl restart poolbox-healthy
-poolbox --state $state screen --once --code-file /run/poolbox/presence-code | sed 's/^/screen  /'
+poolbox --state $state screen --once --code-file $state/dashboard/presence.code | sed 's/^/screen  /'
 
 # --- the firewall
 open_port() { ip netns exec lan timeout 3 bash -c "exec 3<>/dev/tcp/10.77.0.1/$1"; }
@@ -97,8 +97,8 @@ check "the mint may not read the pool's key" not as poolbox-mint cat $state/pool
 check "the dashboard reads every log" as poolbox-dashboard cat $state/logs/{node,pool,mint}.log
 check "a stranger reads no log" not as nobody cat $state/logs/pool.log
 check "a stranger does not reach the node" not as nobody cat /run/poolbox-node/cookie
-check "the presence code is for the dashboard" as poolbox-dashboard grep -Eqx '[0-9]{4}-[0-9]{4}' /run/poolbox/presence-code
-check "the presence code is for nobody else" not as poolbox-pool cat /run/poolbox/presence-code
+check "the presence code is there" as poolbox-dashboard test -s $state/dashboard/presence.code
+check "the presence code is for nobody else" not as poolbox-pool cat $state/dashboard/presence.code
 check "the template provider's keys are its own" not as poolbox-pool ls $state/template-provider
 
 # --- killed, and back
