@@ -28,6 +28,7 @@ Ctrl-C stops it; the next start goes on with the same chain and balances.
   --stratum-port N    where Stratum V1 miners connect (3333)
   --stratum-v2-port N where Stratum V2 miners connect (34254)
   --mint-port N       where wallets connect (3338)
+  --dashboard-port N  where browsers see the box (3380)
 ";
 
 const STEPS: [&str; 4] = ["first-share", "first-token", "block", "settled"];
@@ -69,6 +70,7 @@ fn check(arguments: &[OsString]) -> Result<Wish> {
             Arg::Long("stratum-port") => port("--stratum-port", parser.value().map_err(bad)?)?,
             Arg::Long("stratum-v2-port") => port("--stratum-v2-port", parser.value().map_err(bad)?)?,
             Arg::Long("mint-port") => port("--mint-port", parser.value().map_err(bad)?)?,
+            Arg::Long("dashboard-port") => port("--dashboard-port", parser.value().map_err(bad)?)?,
             other => return Err(bad(other.unexpected())),
         }
     }
@@ -139,7 +141,11 @@ mod tests {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         // Several tries, because anybody may take a port that was free a moment ago.
         let accepted = |flag| (0..10).any(|_| checked(&format!("{flag} {}", free())).is_ok());
-        assert!(["--stratum-port", "--stratum-v2-port", "--mint-port"].into_iter().all(accepted));
+        assert!(
+            ["--stratum-port", "--stratum-v2-port", "--mint-port", "--dashboard-port"]
+                .into_iter()
+                .all(accepted)
+        );
     }
 
     #[test]

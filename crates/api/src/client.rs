@@ -66,6 +66,15 @@ impl Client {
         self.send(self.http.get(url(path))).await
     }
 
+    /// `GET path` whose answer is text.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.body(self.http.get(url(path))).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// `POST path` with a JSON body.
     ///
     /// # Errors
@@ -111,17 +120,27 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
+        let body = self.body(request).await?;
+        serde_json::from_slice(&body).map_err(|error| self.malformed(error.to_string()))
+    }
+
+    /// The body of an answer that is no refusal.
+    async fn body(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let unreachable =
             |error| ClientError::Unreachable { socket: self.socket.clone(), reason: reason(&error) };
-        let malformed = |reason| ClientError::Malformed { socket: self.socket.clone(), reason };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()));
+            return Ok(body.to_vec());
         }
-        let problem = serde_json::from_slice(&body).map_err(|_| malformed(format!("status {status}")))?;
+        let problem =
+            serde_json::from_slice(&body).map_err(|_| self.malformed(format!("status {status}")))?;
         Err(ClientError::Refused(problem))
+    }
+
+    fn malformed(&self, reason: String) -> ClientError {
+        ClientError::Malformed { socket: self.socket.clone(), reason }
     }
 }
 

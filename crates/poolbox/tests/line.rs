@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const LINE: Duration = Duration::from_secs(600);
 const START: Duration = Duration::from_secs(60);
 
-const PROCESSES: [&str; 5] = ["miner-one", "miner-two", "mint", "node", "pool"];
+const PROCESSES: [&str; 6] = ["dashboard", "miner-one", "miner-two", "mint", "node", "pool"];
 
 #[test]
 fn a_share_becomes_sats_in_a_second_wallet() {
@@ -64,7 +64,7 @@ fn every_field_is_there(summary: &Value, rig: &Rig) {
     let v2 = summary["urls"]["stratum_v2"].as_str().unwrap();
     assert!(v2.starts_with(&format!("stratum2+tcp://127.0.0.1:{}/9", rig.stratum_v2_port)), "{v2}");
     let urls = json!({
-        "dashboard": null,
+        "dashboard": format!("http://127.0.0.1:{}", rig.dashboard_port),
         "mint": format!("http://127.0.0.1:{}", rig.mint_port),
         "stratum_v1": format!("stratum+tcp://127.0.0.1:{}", rig.stratum_port),
         "stratum_v2": v2,

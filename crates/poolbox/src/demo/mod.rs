@@ -42,7 +42,10 @@ pub struct Options {
     /// Where wallets connect.
     #[arg(long, default_value_t = 3338, value_name = "N", value_parser = port())]
     mint_port: u16,
-    /// Folder with poolbox-pool, poolbox-mint and poolbox-miner; that of this program unless set.
+    /// Where browsers see the box.
+    #[arg(long, default_value_t = 3380, value_name = "N", value_parser = port())]
+    dashboard_port: u16,
+    /// Folder with poolbox-pool, poolbox-mint, poolbox-dashboard and poolbox-miner; that of this program unless set.
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
     /// The bitcoin-node program (Bitcoin Core 31 or later).

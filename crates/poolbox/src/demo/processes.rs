@@ -54,7 +54,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Makes the mint's seed at the first start, then starts mint and pool.
+    /// Makes the mint's seed at the first start, then starts mint, pool and dashboard.
     pub async fn start_mint_and_pool(&mut self) -> anyhow::Result<()> {
         let mut init = Command::new(self.ready.program("poolbox-mint"));
         init.arg("init").arg("--config").arg(self.ready.settings("mint")).kill_on_drop(true);
@@ -62,7 +62,7 @@ impl Processes {
         if !output.status.success() {
             bail!("poolbox-mint init: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        for name in ["mint", "pool"] {
+        for name in ["mint", "pool", "dashboard"] {
             let path = self.ready.program(&format!("poolbox-{name}"));
             let arguments = vec!["--config".into(), self.ready.settings(name).into()];
             self.children.push(Program { name, path, arguments }.start(&self.ready.place.logs())?);
@@ -128,7 +128,8 @@ impl Processes {
             "  wallets   http://127.0.0.1:{mint_port}             every unit: http://127.0.0.1:{mint_port}/ehash"
         );
         let state = place.root().display();
-        eprintln!("  look      poolbox --state {state} status");
+        eprintln!("  look      {}   in a browser", self.ready.dashboard());
+        eprintln!("            poolbox --state {state} status");
         eprintln!("            poolbox --state {state} logs --follow");
         eprintln!("  claim     poolbox --state {state} claim garage");
     }

@@ -13,10 +13,10 @@ use super::Options;
 use crate::place::Place;
 
 /// Folders and files that `--fresh` removes; nothing else in the state directory is touched.
-const OWN: [&str; 5] = ["node", "pool", "mint", "wallets", "logs"];
+const OWN: [&str; 6] = ["node", "pool", "mint", "dashboard", "wallets", "logs"];
 /// File that is locked for as long as the demo runs.
 const LOCK: &str = "demo.lock";
-const PROGRAMS: [&str; 3] = ["poolbox-pool", "poolbox-mint", "poolbox-miner"];
+const PROGRAMS: [&str; 4] = ["poolbox-pool", "poolbox-mint", "poolbox-dashboard", "poolbox-miner"];
 /// User of the node's RPC. Its password is made at the first start.
 const RPC_USER: &str = "poolbox";
 
@@ -29,6 +29,7 @@ pub struct Setup {
     stratum_port: u16,
     stratum_v2_port: u16,
     mint_port: u16,
+    dashboard_port: u16,
 }
 
 /// A demo whose files are written.
@@ -43,6 +44,8 @@ pub struct Ready {
     pub stratum_v2_port: u16,
     /// Where wallets connect.
     pub mint_port: u16,
+    /// Where browsers see the box.
+    pub dashboard_port: u16,
     bin_dir: PathBuf,
     /// Held for as long as the demo runs.
     _lock: File,
@@ -72,6 +75,11 @@ impl Ready {
         let path = self.place.of("pool").join("sv2_authority.pub");
         let key = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(format!("stratum2+tcp://127.0.0.1:{}/{}", self.stratum_v2_port, key.trim()))
+    }
+
+    /// Where browsers see the box.
+    pub fn dashboard(&self) -> String {
+        format!("http://127.0.0.1:{}", self.dashboard_port)
     }
 
     /// The node's data directory.
@@ -106,6 +114,7 @@ impl Setup {
             ("--stratum-port", options.stratum_port),
             ("--stratum-v2-port", options.stratum_v2_port),
             ("--mint-port", options.mint_port),
+            ("--dashboard-port", options.dashboard_port),
         ];
         for (nth, (flag, port)) in ports.iter().enumerate() {
             free_port(flag, *port)?;
@@ -121,12 +130,14 @@ impl Setup {
             stratum_port: options.stratum_port,
             stratum_v2_port: options.stratum_v2_port,
             mint_port: options.mint_port,
+            dashboard_port: options.dashboard_port,
         })
     }
 
     /// Makes the state directory and writes every settings file.
     pub fn prepare(self) -> anyhow::Result<Ready> {
-        let Self { place, fresh, bin_dir, node, stratum_port, stratum_v2_port, mint_port } = self;
+        let Self { place, fresh, bin_dir, node, stratum_port, stratum_v2_port, mint_port, dashboard_port } =
+            self;
         claim_data_dir(place.root(), Network::Devnet)?;
         let lock = lock(&place)?;
         if fresh {
@@ -141,7 +152,16 @@ impl Setup {
             std::fs::create_dir_all(place.of(name))
                 .with_context(|| format!("make {}", place.of(name).display()))?;
         }
-        let ready = Ready { place, node, stratum_port, stratum_v2_port, mint_port, bin_dir, _lock: lock };
+        let ready = Ready {
+            place,
+            node,
+            stratum_port,
+            stratum_v2_port,
+            mint_port,
+            dashboard_port,
+            bin_dir,
+            _lock: lock,
+        };
         ready.write_settings()?;
         Ok(ready)
     }
@@ -199,8 +219,22 @@ impl Ready {
         mint.insert("data_dir".into(), text(self.place.of("mint")));
         mint.insert("listen".into(), format!("127.0.0.1:{}", self.mint_port).into());
         mint.insert("journal".into(), text(self.place.of("pool").join("journal.sqlite")));
-        mint.insert("node".into(), table(rpc));
-        write(&self.settings("mint"), &mint)
+        mint.insert("node".into(), table(rpc.clone()));
+        write(&self.settings("mint"), &mint)?;
+
+        let dashboard = [
+            ("data_dir", text(self.place.of("dashboard"))),
+            ("listen", format!("127.0.0.1:{}", self.dashboard_port).into()),
+            ("pool_socket", text(self.place.of("pool").join("pool.sock"))),
+            ("mint_socket", text(self.place.of("mint").join("mint.sock"))),
+            ("log_dir", text(self.place.logs())),
+            ("coinbase_descriptor_file", text(self.place.of("mint").join("coinbase.descriptor"))),
+            // The fakes of tests run on this machine.
+            ("loopback_miners", true.into()),
+            ("node", table(rpc)),
+        ];
+        let dashboard = dashboard.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
+        write(&self.settings("dashboard"), &dashboard)
     }
 }
 

@@ -54,7 +54,7 @@ struct SatTotals {
 
 #[derive(Debug, Serialize)]
 struct Urls {
-    dashboard: Option<String>,
+    dashboard: String,
     mint: String,
     stratum_v1: String,
     stratum_v2: Option<String>,
@@ -103,7 +103,7 @@ pub async fn collect(processes: &Processes, line: &Line) -> Summary {
             redeemed: mint.sats.redeemed,
         }),
         urls: Urls {
-            dashboard: None,
+            dashboard: processes.ready.dashboard(),
             mint: format!("http://127.0.0.1:{}", processes.ready.mint_port),
             stratum_v1: processes.ready.stratum_v1(),
             stratum_v2: processes.ready.stratum_v2().ok(),

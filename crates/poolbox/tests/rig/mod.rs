@@ -33,6 +33,7 @@ pub struct Rig {
     pub stratum_port: u16,
     pub stratum_v2_port: u16,
     pub mint_port: u16,
+    pub dashboard_port: u16,
     /// Programs started so far: each has its own files for what it says.
     started: Cell<u32>,
 }
@@ -41,10 +42,11 @@ impl Rig {
     pub fn new() -> Self {
         // Not $TMPDIR: the path of a unix socket may have 107 bytes.
         let dir = tempfile::Builder::new().prefix("pbe").tempdir_in("/tmp").unwrap();
-        let ports = [listen(), listen(), listen()];
-        let [stratum_port, stratum_v2_port, mint_port] = [0, 1, 2].map(|nth| port(&ports[nth]));
+        let ports = [listen(), listen(), listen(), listen()];
+        let [stratum_port, stratum_v2_port, mint_port, dashboard_port] =
+            [0, 1, 2, 3].map(|nth| port(&ports[nth]));
         let (node, started) = (from_environment("BITCOIN_NODE"), Cell::new(0));
-        Self { dir, node, stratum_port, stratum_v2_port, mint_port, started }
+        Self { dir, node, stratum_port, stratum_v2_port, mint_port, dashboard_port, started }
     }
 
     /// The box's state directory. It does not exist before the first start.
@@ -63,7 +65,8 @@ impl Rig {
         command.arg("--state").arg(self.state()).arg("demo").arg("--node").arg(&self.node);
         command.args(["--stratum-port", &self.stratum_port.to_string()]);
         command.args(["--stratum-v2-port", &self.stratum_v2_port.to_string()]);
-        command.args(["--mint-port", &self.mint_port.to_string()]).args(flags);
+        command.args(["--mint-port", &self.mint_port.to_string()]);
+        command.args(["--dashboard-port", &self.dashboard_port.to_string()]).args(flags);
         self.start(command, "")
     }
 

@@ -1,0 +1,129 @@
+//! What every page has at hand, and the routes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use poolbox_api::Client;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Admin, Visitor};
+use crate::axeos::{AxeOs, Pointings};
+use crate::feed::Snapshot;
+use crate::history::History;
+use crate::settings::Settings;
+use crate::{assets, guard, json, live, pages};
+
+/// Pages that are kept up to date at the same time.
+const MAX_LIVE: usize = 256;
+
+/// The dashboard.
+pub struct App {
+    /// As set.
+    pub settings: Settings,
+    /// The pool's local API.
+    pub pool: Client,
+    /// The mint's local API, where there is one.
+    pub mint: Option<Client>,
+    /// The latest answers.
+    pub feed: watch::Receiver<Arc<Snapshot>>,
+    /// Who may change things.
+    pub admin: Admin,
+    /// Miners that were pointed at the box.
+    pub pointings: Arc<Pointings>,
+    history: Mutex<History>,
+    /// Seats for pages that are kept up to date.
+    pub seats: Arc<Semaphore>,
+    /// Cancelled when the process is to end.
+    pub stop: CancellationToken,
+}
+
+/// As handlers get it.
+pub type Shared = Arc<App>;
+
+impl App {
+    /// A dashboard that follows `feed`.
+    ///
+    /// # Errors
+    /// When its files cannot be read or written.
+    pub fn open(
+        settings: Settings,
+        pool: Client,
+        mint: Option<Client>,
+        feed: watch::Receiver<Arc<Snapshot>>,
+        history: History,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let admin = Admin::open(&settings.data_dir)?;
+        let pointings = Arc::new(Pointings::open(&settings.data_dir, AxeOs::new()?));
+        let seats = Arc::new(Semaphore::new(MAX_LIVE));
+        Ok(Self { settings, pool, mint, feed, admin, pointings, history: Mutex::new(history), seats, stop })
+    }
+
+    /// The latest answers.
+    pub fn now(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.feed.borrow())
+    }
+
+    /// What was sampled.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every route, behind the guard.
+pub fn router(app: Shared) -> Router {
+    Router::new()
+        .route("/", get(pages::overview::show))
+        .route("/miners", get(pages::miners::show))
+        .route("/miner", get(pages::worker::show))
+        .route("/add", get(pages::add::show))
+        .route("/add/find", post(pages::add::find))
+        .route("/add/device", get(pages::add::device))
+        .route("/add/point", post(pages::add::point))
+        .route("/add/progress", get(pages::add::progress))
+        .route("/add/undo", post(pages::add::undo))
+        .route("/earnings", get(pages::earnings::show))
+        .route("/owner", get(pages::earnings::owner))
+        .route("/why", get(pages::why::show))
+        .route("/logs", get(pages::logs::show))
+        .route("/logs/bundle", get(pages::logs::bundle))
+        .route("/settings", get(pages::settings::show))
+        .route("/settings/password", post(pages::settings::password))
+        .route("/setup", get(pages::door::setup).post(pages::door::set))
+        .route("/login", get(pages::door::login).post(pages::door::enter))
+        .route("/logout", post(pages::door::leave))
+        .route("/live", get(live::stream))
+        .route("/static/{name}", get(assets::serve))
+        .route("/favicon.ico", get(assets::icon))
+        .merge(json::routes())
+        .fallback(|visitor: Visitor| async move { pages::missing::show(&visitor) })
+        .method_not_allowed_fallback(|| async { Refusal::method().into_response() })
+        .layer(from_fn_with_state(Arc::clone(&app), guard::check))
+        .with_state(app)
+}
+
+/// An answer that is no page: one sentence in plain text.
+#[derive(Debug)]
+pub struct Refusal(StatusCode, String);
+
+impl Refusal {
+    /// With the reason and what to do.
+    pub fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
+        Self(status, sentence.into())
+    }
+
+    fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This address is not asked in that way.")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1 + "\n").into_response()
+    }
+}

@@ -1,0 +1,150 @@
+//! The JSON API: what the pages show, for programs. Described in `web/static/openapi.json`.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use poolbox_api::{mint, pool};
+use serde::{Deserialize, Serialize};
+
+use crate::alarms::alarms;
+use crate::app::{Refusal, Shared};
+use crate::coinbase::Seen;
+use crate::history::{Points, Span};
+use crate::node::NodeState;
+
+/// The description, which a test compares with the routes.
+const OPENAPI: &str = include_str!("../../../web/static/openapi.json");
+
+/// The box at a glance.
+#[derive(Serialize)]
+struct Status {
+    at: u64,
+    version: &'static str,
+    network: Option<&'static str>,
+    mode: Option<pool::Mode>,
+    hashrate: Option<pool::HashRates>,
+    connections: Option<u32>,
+    shares: Option<pool::Shares>,
+    source: Option<pool::Source>,
+    job: Option<pool::Job>,
+    journal: Option<pool::Journal>,
+    blocks: Vec<pool::Block>,
+    mint: Option<mint::Status>,
+    coinbase: Option<Seen>,
+    node: Option<NodeState>,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Serialize)]
+struct Alarm {
+    gravity: &'static str,
+    what: String,
+    remedy: &'static str,
+}
+
+/// Whose history.
+#[derive(Debug, Deserialize)]
+struct Whose {
+    #[serde(default)]
+    span: Span,
+    owner: Option<String>,
+    #[serde(default)]
+    name: String,
+}
+
+/// The routes.
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/miners", get(miners))
+        .route("/api/v1/owners", get(owners))
+        .route("/api/v1/epochs", get(epochs))
+        .route("/api/v1/history", get(history))
+        .route("/api/v1/openapi.json", get(description))
+        .route("/metrics", get(metrics))
+}
+
+async fn status(State(app): State<Shared>) -> Response {
+    let now = app.now();
+    let pool = now.pool.as_ref();
+    let told = alarms(&now).into_iter();
+    let told =
+        told.map(|alarm| Alarm { gravity: alarm.gravity.class(), what: alarm.what, remedy: alarm.remedy });
+    Json(Status {
+        at: now.at,
+        version: env!("CARGO_PKG_VERSION"),
+        network: pool.map(|pool| pool.network.name()),
+        mode: pool.map(|pool| pool.mode),
+        hashrate: pool.map(|pool| pool.hashrate),
+        connections: pool.map(|pool| pool.connections),
+        shares: pool.map(|pool| pool.shares.clone()),
+        source: pool.map(|pool| pool.source.clone()),
+        job: pool.and_then(|pool| pool.job.clone()),
+        journal: pool.map(|pool| pool.journal.clone()),
+        blocks: pool.map(|pool| pool.blocks.clone()).unwrap_or_default(),
+        mint: now.mint.clone(),
+        coinbase: now.coinbase.clone(),
+        node: now.node.clone(),
+        alarms: told.collect(),
+    })
+    .into_response()
+}
+
+async fn miners(State(app): State<Shared>) -> Response {
+    let now = app.now();
+    Json(now.pool.as_ref().map_or(&[][..], |pool| &pool.workers)).into_response()
+}
+
+async fn owners(State(app): State<Shared>) -> Response {
+    let now = app.now();
+    Json(now.pool.as_ref().map_or(&[][..], |pool| &pool.owners)).into_response()
+}
+
+async fn epochs(State(app): State<Shared>) -> Response {
+    Json(&app.now().epochs).into_response()
+}
+
+async fn history(State(app): State<Shared>, Query(whose): Query<Whose>) -> Response {
+    let now = app.now().at;
+    let history = app.history();
+    let points: Option<Points> = match &whose.owner {
+        None => Some(history.total(whose.span, now)),
+        Some(owner) => history.worker(owner, &whose.name, whose.span, now),
+    };
+    points.map_or_else(
+        || Refusal::new(StatusCode::NOT_FOUND, "Nothing is known of that worker.").into_response(),
+        |points| Json(points).into_response(),
+    )
+}
+
+async fn description() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// The pool's own figures, in Prometheus' text format.
+async fn metrics(State(app): State<Shared>) -> Response {
+    match app.pool.get_text(pool::METRICS).await {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(_) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "The pool does not answer.").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_can_be_read_and_names_every_route() {
+        let read: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let source = include_str!("json.rs");
+        let routes = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+        let mut routes: Vec<_> = routes.filter_map(|rest| rest.split('"').next()).collect();
+        let mut described: Vec<_> = read["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        (routes.sort_unstable(), described.sort_unstable());
+        assert_eq!(routes, described);
+    }
+}

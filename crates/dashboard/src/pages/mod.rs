@@ -1,0 +1,12 @@
+//! The pages, a file each: what a template shows, made of the latest snapshot.
+
+pub mod add;
+pub mod door;
+pub mod earnings;
+pub mod logs;
+pub mod miners;
+pub mod missing;
+pub mod overview;
+pub mod settings;
+pub mod why;
+pub mod worker;

@@ -1,0 +1,96 @@
+//! The process: reads settings, follows the box, serves pages, and stops in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use poolbox_api::Client;
+use poolbox_service::{Misconfigured, bind_tcp, log, on_signal};
+use tokio::sync::watch;
+
+use crate::app::{App, Shared, router};
+use crate::coinbase;
+use crate::feed::{Snapshot, Sources};
+use crate::history::History;
+use crate::node::Node;
+use crate::settings::Settings;
+
+/// How often the history is written.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Runs the dashboard until it is asked to stop.
+///
+/// # Errors
+/// [`Misconfigured`] for what a person has to change, others when something breaks.
+pub async fn run(config: &Path) -> anyhow::Result<()> {
+    let settings = Settings::load(config)?;
+    log::init(settings.log_file.as_deref())?;
+    let stop = on_signal()?;
+    let dir = &settings.data_dir;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Misconfigured::new(format!("data_dir {} cannot be made: {error}; change data_dir", dir.display()))
+    })?;
+    let listener = bind_tcp("listen", settings.listen).await?;
+    let address = listener.local_addr().context("read the address just opened")?;
+
+    let pool = Client::new(&settings.pool_socket)?;
+    let mint = settings.mint_socket.as_ref().map(Client::new).transpose()?;
+    let (see, seen) = watch::channel(None);
+    let sources = Sources {
+        pool: pool.clone(),
+        mint: mint.clone(),
+        node: settings.node.clone().map(Node::new).transpose()?,
+        seen,
+    };
+    let kept = history_file(dir);
+    let (out, feed) = watch::channel(Arc::new(Snapshot::default()));
+    let app = Arc::new(App::open(settings, pool, mint, feed, History::load(&kept), stop.clone())?);
+    let sampling = Arc::clone(&app);
+    let each = move |now: &Snapshot| {
+        if let Some(pool) = &now.pool {
+            sampling.history().sample(now.at, pool);
+        }
+    };
+    let following = tokio::spawn(sources.follow(out, each, stop.clone()));
+    let looking = app.settings.coinbase_descriptor_file.clone();
+    let looking =
+        looking.map(|file| tokio::spawn(coinbase::watch(file, app.feed.clone(), see, stop.clone())));
+    let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
+    tracing::info!(%address, "dashboard started");
+
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    following.await.context("following the box broke")?;
+    if let Some(looking) = looking {
+        looking.await.context("looking at the coinbase broke")?;
+    }
+    keeping.await.context("keeping the history broke")?;
+    tracing::info!("dashboard stopped");
+    served.context("serve the pages")
+}
+
+fn history_file(dir: &Path) -> PathBuf {
+    dir.join("history.json")
+}
+
+/// Writes the history now and then, and at the end.
+async fn keep_history(app: Shared, file: PathBuf) {
+    loop {
+        let last = tokio::select! {
+            () = tokio::time::sleep(KEEP_EVERY) => false,
+            () = app.stop.cancelled() => true,
+        };
+        // A copy, so that nobody waits for the disk.
+        let history = app.history().clone();
+        let file = file.clone();
+        let written = tokio::task::spawn_blocking(move || history.save(&file)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(error = format!("{error:#}"), "the history of hash rates was not kept");
+        }
+        if last {
+            return;
+        }
+    }
+}

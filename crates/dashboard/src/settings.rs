@@ -1,0 +1,184 @@
+//! Settings of the dashboard: raw as written, then checked once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use poolbox_service::{Misconfigured, load_settings};
+use serde::Deserialize;
+
+/// Where pages are served unless `listen` says otherwise.
+const LISTEN: &str = "0.0.0.0:80";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    data_dir: PathBuf,
+    listen: Option<SocketAddr>,
+    log_file: Option<PathBuf>,
+    pool_socket: PathBuf,
+    mint_socket: Option<PathBuf>,
+    log_dir: Option<PathBuf>,
+    #[serde(default)]
+    host_names: Vec<String>,
+    miner_host: Option<String>,
+    #[serde(default)]
+    loopback_miners: bool,
+    coinbase_descriptor_file: Option<PathBuf>,
+    node: Option<RawNode>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    #[serde(default = "default_rpc_host")]
+    rpc_host: String,
+    rpc_port: u16,
+    cookie_file: Option<PathBuf>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+}
+
+fn default_rpc_host() -> String {
+    "127.0.0.1".to_owned()
+}
+
+/// Settings of the dashboard.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// History, password and what was changed at miners.
+    pub data_dir: PathBuf,
+    /// Where pages are served.
+    pub listen: SocketAddr,
+    /// Where the log goes besides standard error.
+    pub log_file: Option<PathBuf>,
+    /// The pool's local API.
+    pub pool_socket: PathBuf,
+    /// The mint's local API; none on a box without a mint.
+    pub mint_socket: Option<PathBuf>,
+    /// One log file a service; none where there are no files.
+    pub log_dir: Option<PathBuf>,
+    /// Names by which browsers may ask, in lower case, besides addresses, `localhost` and `*.local`.
+    pub host_names: Vec<String>,
+    /// Name or address that miners are told instead of the box's address in their network.
+    pub miner_host: Option<String>,
+    /// Whether miners on this machine may be changed: for tests and the demo.
+    pub loopback_miners: bool,
+    /// The public descriptor that every coinbase must pay; none in mode solo.
+    pub coinbase_descriptor_file: Option<PathBuf>,
+    /// The node's RPC, for its sync and version; none when it is not to be asked.
+    pub node: Option<NodeSettings>,
+}
+
+/// How to reach the node's RPC.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Who we are.
+    pub login: NodeLogin,
+}
+
+/// Where the RPC's user and password are found; read anew for every call, as a cookie changes with
+/// every start of the node.
+#[derive(Clone, Debug)]
+pub enum NodeLogin {
+    /// The node's own cookie.
+    Cookie(PathBuf),
+    /// A user and a file with the password.
+    Password {
+        /// `rpcuser`.
+        user: String,
+        /// File whose only line is `rpcpassword`.
+        file: PathBuf,
+    },
+}
+
+impl Settings {
+    /// Reads and checks the settings file.
+    ///
+    /// # Errors
+    /// [`Misconfigured`], naming the key.
+    pub fn load(path: &Path) -> Result<Self, Misconfigured> {
+        let raw: Raw = load_settings(path)?;
+        let listen = match raw.listen {
+            Some(listen) => listen,
+            None => LISTEN.parse().map_err(|_| Misconfigured::new("listen is no address"))?,
+        };
+        if let Some(host) = &raw.miner_host
+            && !is_host(host)
+        {
+            return Err(Misconfigured::new(format!(
+                "miner_host = \"{host}\" is no host name or address; use one such as \"192.168.1.20\""
+            )));
+        }
+        Ok(Self {
+            data_dir: raw.data_dir,
+            listen,
+            log_file: raw.log_file,
+            pool_socket: raw.pool_socket,
+            mint_socket: raw.mint_socket,
+            log_dir: raw.log_dir,
+            host_names: raw.host_names.iter().map(|name| name.to_lowercase()).collect(),
+            miner_host: raw.miner_host,
+            loopback_miners: raw.loopback_miners,
+            coinbase_descriptor_file: raw.coinbase_descriptor_file,
+            node: raw.node.map(RawNode::check).transpose()?,
+        })
+    }
+}
+
+impl RawNode {
+    fn check(self) -> Result<NodeSettings, Misconfigured> {
+        let login = match (self.cookie_file, self.user, self.password_file) {
+            (Some(file), None, None) => NodeLogin::Cookie(file),
+            (None, Some(user), Some(file)) => NodeLogin::Password { user, file },
+            _ => {
+                return Err(Misconfigured::new(
+                    "[node] needs either cookie_file, or user and password_file; give one of the two",
+                ));
+            }
+        };
+        Ok(NodeSettings { host: self.rpc_host, port: self.rpc_port, login })
+    }
+}
+
+/// A host name or IPv4 address: what fits into a miner's settings.
+fn is_host(host: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    !host.is_empty() && host.len() <= 253 && host.chars().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "data_dir = \"/tmp/d\"\npool_socket = \"/tmp/pool.sock\"\n";
+
+    fn load(text: &str) -> Result<Settings, Misconfigured> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::load(file.path())
+    }
+
+    #[test]
+    fn the_least_settings_suffice() {
+        let settings = load(LEAST).unwrap();
+        assert_eq!(settings.listen, LISTEN.parse().unwrap());
+        assert!(settings.mint_socket.is_none() && settings.node.is_none());
+    }
+
+    #[test]
+    fn a_mistake_names_its_key() {
+        for (text, key) in [
+            (format!("{LEAST}pol_socket = 1"), "pol_socket"),
+            (format!("{LEAST}miner_host = \"a b\""), "miner_host"),
+            (format!("{LEAST}[node]\nrpc_port = 1"), "cookie_file"),
+            ("data_dir = \"/tmp/d\"".to_owned(), "pool_socket"),
+        ] {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+}

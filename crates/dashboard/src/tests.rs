@@ -1,0 +1,269 @@
+//! Every page as a browser gets it, from a box as it may be: empty, of one worker, of a thousand, and with
+//! workers that call themselves something nasty.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderMap, Request, StatusCode};
+use poolbox_api::Client;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::app::{App, router};
+use crate::feed::Snapshot;
+use crate::fixture::{HOSTILE, snapshot, worker};
+use crate::history::History;
+use crate::settings::Settings;
+
+const PAGES: [&str; 8] = ["/", "/earnings", "/miners", "/add", "/why", "/settings", "/setup", "/?span=week"];
+const JSON: [&str; 5] = [
+    "/api/v1/status",
+    "/api/v1/miners",
+    "/api/v1/owners",
+    "/api/v1/history?span=hour",
+    "/api/v1/openapi.json",
+];
+
+/// A dashboard that shows `now`.
+struct Rig {
+    router: Router,
+    dir: TempDir,
+    _out: watch::Sender<Arc<Snapshot>>,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Rig {
+    fn new(now: Snapshot) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dashboard.toml");
+        let text = format!(
+            "data_dir = '{0}'\npool_socket = '{0}/none.sock'\nlog_dir = '{0}/logs'\n",
+            dir.path().display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings::load(&file).unwrap();
+        let pool = Client::new(&settings.pool_socket).unwrap();
+        let mut history = History::default();
+        if let Some(pool) = &now.pool {
+            history.sample(now.at - 60, pool);
+            history.sample(now.at, pool);
+        }
+        let (out, feed) = watch::channel(Arc::new(now));
+        let app = App::open(settings, pool, None, feed, history, CancellationToken::new()).unwrap();
+        Self { router: router(Arc::new(app)), dir, _out: out }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        let peer: SocketAddr = "192.168.1.7:50000".parse().unwrap();
+        parts.extensions.insert(ConnectInfo(peer));
+        parts.headers.entry(HOST).or_insert("poolbox.local".parse().unwrap());
+        let answer = self.router.clone().oneshot(Request::from_parts(parts, body)).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, 10 << 20).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn as_admin(&self, path: &str, cookie: &str) -> Answer {
+        self.ask(Request::get(path).header(COOKIE, cookie).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
+        let request = Request::post(path)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ORIGIN, "http://poolbox.local")
+            .header(COOKIE, cookie);
+        self.ask(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    /// Goes through the first visit; returns the cookie.
+    async fn set_up(&self) -> String {
+        let code = std::fs::read_to_string(self.dir.path().join("presence.code")).unwrap();
+        let form = format!("code={code}&password=a+long+secret&again=a+long+secret");
+        let answer = self.post("/setup", "", &form).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        let cookie = answer.headers[SET_COOKIE].to_str().unwrap().to_owned();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+/// What the hidden field of a page's forms says.
+fn token(page: &str) -> String {
+    page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_page_is_drawn_for_no_worker_one_and_a_thousand_and_while_nobody_answers() {
+    for now in [Snapshot::default(), snapshot(0), snapshot(1), snapshot(1000)] {
+        let rig = Rig::new(now);
+        for path in PAGES {
+            let answer = rig.get(path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            assert!(answer.text.contains("<main") && answer.text.ends_with("</html>"), "{path}");
+            assert!(!answer.text.contains("<script>") && !answer.text.contains(" style="), "{path}");
+        }
+        for path in JSON {
+            let answer = rig.get(path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            serde_json::from_str::<serde_json::Value>(&answer.text).unwrap();
+        }
+        assert_eq!(rig.get("/metrics").await.status, StatusCode::SERVICE_UNAVAILABLE, "no pool answers here");
+        assert_eq!(rig.get("/nowhere").await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn the_first_page_is_light_and_quick_with_a_thousand_workers() {
+    let rig = Rig::new(snapshot(1000));
+    let mut bytes = 0;
+    for path in ["/", "/static/style.css", "/static/live.js", "/static/icon.svg"] {
+        bytes += rig.get(path).await.text.len();
+    }
+    assert!(bytes < 100_000, "{bytes} bytes");
+    // The best of several: a busy machine is no slow page.
+    let mut best = std::time::Duration::MAX;
+    for _ in 0..10 {
+        let began = Instant::now();
+        rig.get("/").await;
+        best = best.min(began.elapsed());
+    }
+    assert!(best.as_millis() < 50, "{best:?}");
+    assert!(rig.get("/miners").await.text.len() < 250_000);
+    assert_eq!(rig.get("/miners?page=10").await.text.matches("class=\"name\"").count(), 100);
+}
+
+#[tokio::test]
+async fn a_hostile_name_is_shown_and_never_run() {
+    let mut now = snapshot(0);
+    let mut nasty = worker(HOSTILE, HOSTILE);
+    nasty.user_agent = HOSTILE.to_owned();
+    nasty.shares.rejected = [(HOSTILE.to_owned(), 1)].into();
+    let pool = now.pool.as_mut().unwrap();
+    pool.workers.push(nasty);
+    pool.halted = Some(HOSTILE.to_owned());
+    pool.blocks[0].finder = Some(HOSTILE.to_owned());
+    let rig = Rig::new(now);
+    let list = rig.get("/miners").await.text;
+    let link = list.split("href=\"/miner?").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let link = format!("/miner?{link}");
+    let query = "/miners?q=%3Cscript%3Ealert(1)%3C/script%3E%22";
+    for path in ["/", "/miners", link.as_str(), "/why", query] {
+        let answer = rig.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(answer.text.contains("alert(1)"), "the name is shown: {path}");
+        for raw in ["<script>", "<img src=x", "&#x3c;img", "\"'&"] {
+            assert!(!answer.text.contains(raw), "{raw} in {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_frame_holds_on_every_answer_and_foreign_names_get_none() {
+    let rig = Rig::new(snapshot(1));
+    for path in ["/", "/nowhere", "/api/v1/status", "/static/live.js", "/static/../main.rs"] {
+        let headers = rig.get(path).await.headers;
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    }
+    let foreign = Request::get("/").header(HOST, "evil.example").body(Body::empty()).unwrap();
+    let answer = rig.ask(foreign).await;
+    assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
+    assert!(!answer.text.contains("garage"));
+}
+
+#[tokio::test]
+async fn what_changes_something_needs_the_admin_the_forms_token_and_our_own_page() {
+    let rig = Rig::new(snapshot(1));
+    assert_eq!(rig.get("/logs").await.headers[LOCATION], "/setup");
+    let cookie = rig.set_up().await;
+    for path in ["/logs", "/logs/bundle", "/add/device?address=192.168.1.5", "/add/progress?id=1"] {
+        assert_eq!(rig.get(path).await.headers[LOCATION], "/login", "{path}");
+    }
+    let forms = [
+        ("/add/find", "token=T"),
+        ("/add/point", "token=T&address=192.168.1.5&user=a"),
+        ("/add/undo", "token=T&id=1"),
+        ("/settings/password", "token=T&old=a&password=b&again=b"),
+        ("/logout", "token=T"),
+    ];
+    for (path, form) in forms {
+        assert_eq!(rig.post(path, "", form).await.headers[LOCATION], "/login", "{path} without a session");
+        assert_eq!(
+            rig.post(path, &cookie, form).await.status,
+            StatusCode::FORBIDDEN,
+            "{path} without its token"
+        );
+    }
+    let page = rig.as_admin("/settings", &cookie).await;
+    let logout = format!("token={}", token(&page.text));
+    let foreign = Request::post("/logout")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ORIGIN, "http://evil.example")
+        .header(COOKIE, &cookie)
+        .body(Body::from(logout.clone()))
+        .unwrap();
+    assert_eq!(rig.ask(foreign).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(rig.as_admin("/logs", &cookie).await.status, StatusCode::OK, "still logged in");
+    assert_eq!(rig.post("/logout", &cookie, &logout).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(rig.as_admin("/logs", &cookie).await.headers[LOCATION], "/login");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_slowed_down_and_a_second_setup_is_refused() {
+    let rig = Rig::new(snapshot(1));
+    rig.set_up().await;
+    assert_eq!(
+        rig.post("/setup", "", "code=0&password=another+one&again=another+one").await.status,
+        StatusCode::FORBIDDEN
+    );
+    for _ in 0..5 {
+        assert_eq!(rig.post("/login", "", "password=guess").await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(rig.post("/login", "", "password=a+long+secret").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn the_log_bundle_tells_enough_and_no_secret() {
+    let rig = Rig::new(snapshot(1));
+    let logs = rig.dir.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let lines = "2026-11-22T10:00:00Z  INFO pool: started\n2026-11-22T10:00:01Z  WARN pool: <b>odd</b> password=hunter22\n";
+    std::fs::write(logs.join("pool.log"), lines).unwrap();
+    let cookie = rig.set_up().await;
+    let page = rig.as_admin("/logs?level=warn", &cookie).await.text;
+    assert!(page.contains("&#60;b&#62;odd") && !page.contains("started"), "{page}");
+    let bundle = rig.as_admin("/logs/bundle", &cookie).await;
+    for told in ["Poolbox 0.", "pool 0.1.0 on devnet", "pool: started", "password=[removed]"] {
+        assert!(bundle.text.contains(told), "{told} in {}", bundle.text);
+    }
+    assert!(!bundle.text.contains("hunter22"));
+}
+
+#[tokio::test]
+async fn only_miners_at_home_are_touched() {
+    let rig = Rig::new(snapshot(1));
+    let cookie = rig.set_up().await;
+    for address in ["8.8.8.8", "127.0.0.1", "169.254.169.254", "localhost", "192.168.1.5/../x"] {
+        let answer = rig.as_admin(&format!("/add/device?address={address}"), &cookie).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{address}");
+        assert!(answer.text.contains("role=\"alert\""), "{address}");
+    }
+}

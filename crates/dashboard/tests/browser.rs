@@ -1,0 +1,89 @@
+//! A person at a browser, in front of the whole box: from the first visit to the first share, a miner pointed
+//! at the box and taken back, the log bundle. The box is the demo's real processes, the browser headless
+//! Chromium; the AxeOS device is a fake, named so. Needs BITCOIN_NODE, POOLBOX_BIN_DIR and chromedriver, as
+//! `cargo xtask test` has them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
+
+mod rig;
+
+use std::time::Duration;
+
+use fantoccini::Locator;
+use rig::{Browser, Demo, FakeAxeOs};
+
+/// Several times what a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+#[tokio::test]
+async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back() {
+    let demo = Demo::start();
+    let browser = Browser::start().await;
+    let page = &browser.client;
+
+    // The first visit: open to look at, and mining.
+    demo.answers(PATIENCE).await;
+    page.goto(&demo.url("/")).await.unwrap();
+    browser.sees("Hash rate", PATIENCE).await;
+    // The page follows by itself: it is not loaded again here.
+    browser.sees_in(".pill.well", "Mining", PATIENCE).await;
+    page.goto(&demo.url("/miners")).await.unwrap();
+    browser.sees("garage.one", PATIENCE).await;
+    page.goto(&demo.url("/earnings")).await.unwrap();
+    browser.sees("all of it goes to this box's mint", PATIENCE).await;
+
+    // The door: presence code and password.
+    page.goto(&demo.url("/logs")).await.unwrap();
+    browser.sees("Choose the admin password", PATIENCE).await;
+    for (field, text) in
+        [("code", demo.presence_code().as_str()), ("password", "a long secret"), ("again", "a long secret")]
+    {
+        page.find(Locator::Css(&format!("input[name={field}]")))
+            .await
+            .unwrap()
+            .send_keys(text)
+            .await
+            .unwrap();
+    }
+    browser.click("main form button").await;
+    browser.sees("This box", PATIENCE).await;
+
+    // A miner, by its address: nothing changes before the button, everything goes back with undo.
+    let fake = FakeAxeOs::start().await;
+    let before = fake.settings();
+    page.goto(&demo.url(&format!("/add/device?address={}&user=garage.one", fake.address))).await.unwrap();
+    browser.sees("Nothing has been changed yet", PATIENCE).await;
+    browser.sees("old.example:3333 as me.axe", PATIENCE).await;
+    assert_eq!(fake.settings(), before);
+    browser.click("form[action='/add/point'] button").await;
+    // The demo's own miner of that name stands for the device, which cannot hash.
+    browser.sees("It mines for this box", PATIENCE).await;
+    assert_eq!(fake.settings()["fallbackStratumURL"], "old.example");
+    browser.click("form[action='/add/undo'] button").await;
+    browser.sees("Taken back to its old pool", PATIENCE).await;
+    assert_eq!(fake.settings(), before);
+
+    // Logs, and nothing that the browser complained about: no script refused, no file missing.
+    page.goto(&demo.url("/logs")).await.unwrap();
+    browser.sees("pool started", PATIENCE).await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn every_page_tells_the_same_without_script() {
+    let demo = Demo::start();
+    demo.answers(PATIENCE).await;
+    let browser = Browser::without_script().await;
+    let pages = [
+        ("/", "Hash rate"),
+        ("/miners", "Miners"),
+        ("/add", "stratum+tcp://"),
+        ("/why", "The way of a share"),
+    ];
+    for (path, text) in pages.into_iter().chain([("/earnings", "Earnings"), ("/settings", "This box")]) {
+        browser.client.goto(&demo.url(path)).await.unwrap();
+        browser.sees(text, Duration::from_secs(30)).await;
+        assert!(!browser.client.source().await.unwrap().contains("class=\"script\""), "script ran");
+    }
+    browser.end().await;
+}

@@ -1,0 +1,217 @@
+//! What the browser tests stand on: the demo, a browser, and a fake AxeOS device.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The whole box on devnet, as a person starts it.
+pub struct Demo {
+    dir: TempDir,
+    child: Child,
+    port: u16,
+}
+
+impl Demo {
+    /// Starts it with ports and a state directory of its own.
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("pbd").tempdir_in("/tmp").unwrap();
+        let ports = [free(), free(), free(), free()];
+        let flags = ["--stratum-port", "--stratum-v2-port", "--mint-port", "--dashboard-port"];
+        let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox"));
+        command.arg("--state").arg(dir.path().join("box")).arg("demo");
+        command.arg("--node").arg(from_environment("BITCOIN_NODE"));
+        for (flag, port) in flags.into_iter().zip(&ports) {
+            command.arg(flag).arg(port.to_string());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        Self { dir, child, port: ports[3] }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn presence_code(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("box/dashboard/presence.code")).unwrap()
+    }
+
+    /// Waits until pages are served.
+    pub async fn answers(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while reqwest::get(self.url("/")).await.is_err() {
+            assert!(Instant::now() < deadline, "the dashboard does not answer");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+impl Drop for Demo {
+    /// As with Ctrl-C, so that it stops its processes.
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &pid]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// Headless Chromium.
+pub struct Browser {
+    pub client: Client,
+    driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    pub async fn without_script() -> Self {
+        Self::with(json!({ "profile.managed_default_content_settings.javascript": 2 })).await
+    }
+
+    async fn with(preferences: Value) -> Self {
+        let port = free();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        let driver = command.spawn().unwrap_or_else(|error| panic!("chromedriver: {error}"));
+        let profile = tempfile::tempdir().unwrap();
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments, "prefs": preferences },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let capabilities = capabilities.as_object().unwrap().clone();
+        let url = format!("http://127.0.0.1:{port}");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let client = loop {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            match builder.capabilities(capabilities.clone()).connect(&url).await {
+                Ok(client) => break client,
+                Err(error) => assert!(Instant::now() < deadline, "no browser: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        };
+        Self { client, driver, _profile: profile }
+    }
+
+    /// Waits until the page says `text`.
+    pub async fn sees(&self, text: &str, limit: Duration) {
+        self.sees_in("body", text, limit).await;
+    }
+
+    /// Waits until what the selector finds says `text`.
+    pub async fn sees_in(&self, selector: &str, text: &str, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let mut said = String::new();
+            if let Ok(found) = self.client.find(Locator::Css(selector)).await {
+                // Taken over by a newer one this moment: asked again.
+                said = found.text().await.unwrap_or_default();
+            }
+            if said.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text:?} is not in {selector}, which says: {said}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Clicks; once more when the page was just taken over by a newer one.
+    pub async fn click(&self, selector: &str) {
+        for _ in 0..5 {
+            if let Ok(found) = self.client.wait().for_element(Locator::Css(selector)).await
+                && found.click().await.is_ok()
+            {
+                return;
+            }
+        }
+        panic!("{selector} cannot be clicked");
+    }
+
+    /// What the browser said was wrong with the pages: scripts or styles refused, files missing.
+    pub async fn complaints(&self) -> Vec<String> {
+        let script = "return performance.getEntriesByType('resource')\
+            .filter(e => e.responseStatus >= 400).map(e => e.name)";
+        let failed = self.client.execute(script, vec![]).await.unwrap();
+        failed.as_array().unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    pub async fn end(self) {
+        self.client.clone().close().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A fake AxeOS device with the older firmware's settings, which it takes as they are written.
+pub struct FakeAxeOs {
+    pub address: String,
+    info: Arc<Mutex<Value>>,
+}
+
+impl FakeAxeOs {
+    pub async fn start() -> Self {
+        let info = Arc::new(Mutex::new(json!({
+            "version": "v2.9.0", "ASICModel": "BM1368", "hostname": "bitaxe", "hashRate": 612.5,
+            "stratumURL": "old.example", "stratumPort": 3333, "stratumUser": "me.axe",
+            "fallbackStratumURL": "second.example", "fallbackStratumPort": 3334, "fallbackStratumUser": "me.two",
+        })));
+        let take = |State(info): State<Arc<Mutex<Value>>>, Json(change): Json<Value>| async move {
+            for (key, value) in change.as_object().unwrap() {
+                info.lock().unwrap()[key] = value.clone();
+            }
+        };
+        let router = Router::new()
+            .route(
+                "/api/system/info",
+                get(
+                    |State(info): State<Arc<Mutex<Value>>>| async move { Json(info.lock().unwrap().clone()) },
+                ),
+            )
+            .route("/api/system", patch(take))
+            .route("/api/system/restart", post(|| async {}))
+            .with_state(Arc::clone(&info));
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, info }
+    }
+
+    pub fn settings(&self) -> Value {
+        self.info.lock().unwrap().clone()
+    }
+}
+
+fn free() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn from_environment(variable: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => path.into(),
+        None => panic!("{variable} is not set: run `cargo xtask test`, which builds what the tests need"),
+    }
+}
