@@ -1,19 +1,15 @@
-//! Earnings: what the next block pays and to whom, epochs, reserves against what is owed, and each owner.
+//! Earnings: what the next block pays and to whom, epochs, and reserves against what is owed.
 
 use askama::Template;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
-use poolbox_accounting::{EpochState, Sats, Work};
-use poolbox_api::{ClientError, mint, pool};
-use serde::Deserialize;
+use poolbox_accounting::{EpochState, Sats};
+use poolbox_api::{mint, pool};
 
 use crate::admin::Visitor;
 use crate::app::Shared;
 use crate::coinbase::Seen;
-use crate::feed::Snapshot;
-use crate::frame::{Frame, Section, page, page_with};
-use crate::link::encoded;
+use crate::frame::{Frame, Section, page};
 use crate::words;
 
 /// Owners that are listed, the fastest first.
@@ -34,10 +30,7 @@ struct Page {
 }
 
 struct Reserves {
-    spendable: String,
-    immature: String,
-    outstanding: String,
-    redeemed: String,
+    rows: Vec<(&'static str, String)>,
     covered: bool,
 }
 
@@ -66,40 +59,6 @@ struct Owner {
     connected: u32,
 }
 
-#[derive(Template)]
-#[template(path = "owner.html")]
-struct OwnerPage {
-    frame: Frame,
-    owner: String,
-    held_by_box: bool,
-    pubkey: String,
-    quotes: Vec<Quote>,
-}
-
-#[derive(Template)]
-#[template(path = "owner_missing.html")]
-struct OwnerMissing {
-    frame: Frame,
-    trouble: String,
-}
-
-struct Quote {
-    epoch: u64,
-    state: &'static str,
-    class: &'static str,
-    credited: String,
-    mintable: String,
-    minted: String,
-    worth: String,
-}
-
-/// Whose earnings.
-#[derive(Deserialize)]
-pub struct Whose {
-    #[serde(default)]
-    owner: String,
-}
-
 /// `GET /earnings`
 pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
     let now = app.now();
@@ -116,38 +75,20 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
     })
 }
 
-/// `GET /owner?owner=…`
-pub async fn owner(State(app): State<Shared>, visitor: Visitor, Query(whose): Query<Whose>) -> Response {
-    let now = app.now();
-    let frame = Frame::of(&now, &visitor, Section::Earnings, &whose.owner);
-    let missing = |status, trouble: String| {
-        let frame = Frame::of(&now, &visitor, Section::Earnings, "Earnings");
-        page_with(status, &OwnerMissing { frame, trouble })
-    };
-    let Some(mint) = &app.mint else {
-        return missing(StatusCode::NOT_FOUND, "This box has no mint.".to_owned());
-    };
-    let path = format!("{}/{}", mint::OWNERS, encoded(&whose.owner));
-    match mint.get::<mint::OwnerQuotes>(&path).await {
-        Ok(told) => page(&OwnerPage {
-            frame,
-            held_by_box: told.held_by_box,
-            pubkey: told.pubkey,
-            quotes: told.quotes.iter().rev().map(|quote| Quote::new(quote, &now)).collect(),
-            owner: told.owner,
-        }),
-        Err(ClientError::Refused(problem)) => missing(StatusCode::NOT_FOUND, problem.to_string()),
-        Err(_) => missing(StatusCode::SERVICE_UNAVAILABLE, "The mint does not answer; try again.".to_owned()),
-    }
-}
-
 impl Reserves {
     fn new(sats: &mint::SatTotals) -> Self {
         Self {
-            spendable: words::sats(sats.reserve),
-            immature: words::sats(sats.immature),
-            outstanding: words::sats(sats.outstanding),
-            redeemed: words::sats(sats.redeemed),
+            rows: [
+                ("All that backs the ecash", sats.reserve),
+                ("Owed to holders of sat ecash", sats.outstanding),
+                ("What the ehash of settled epochs can still redeem", sats.claims),
+                ("Left over: fee, rounding, and what the operator put in", sats.surplus),
+                ("In coinbases that mature", sats.immature),
+                ("Paid for ehash so far", sats.redeemed),
+                ("Paid out on-chain or over Lightning so far", sats.melted),
+            ]
+            .map(|(what, amount)| (what, words::sats(amount)))
+            .to_vec(),
             covered: sats.reserve >= sats.outstanding,
         }
     }
@@ -203,29 +144,4 @@ impl Owner {
             connected: owner.connected,
         }
     }
-}
-
-impl Quote {
-    fn new(quote: &mint::Quote, now: &Snapshot) -> Self {
-        let epoch = now.epochs.iter().find(|epoch| epoch.n == quote.epoch);
-        let (state, class) = epoch.map_or(("past", "idle"), |epoch| state(epoch.state));
-        let worth =
-            epoch.filter(|epoch| epoch.reward > Sats::ZERO).and_then(|epoch| worth(quote.credited, epoch));
-        Self {
-            epoch: quote.epoch.get(),
-            state,
-            class,
-            credited: words::ehash(quote.credited),
-            mintable: words::ehash(quote.paid.checked_sub(quote.issued).unwrap_or_default()),
-            minted: words::ehash(quote.issued),
-            worth: worth.map(|sats| format!("about {}", words::sats(sats))).unwrap_or_default(),
-        }
-    }
-}
-
-/// The part of the reward, before the mint's fee: for the eye only, the mint reckons for itself.
-fn worth(work: Work, epoch: &mint::Epoch) -> Option<Sats> {
-    let sats = u128::from(work.ehash()) * u128::from(epoch.reward.get());
-    let sats = sats.checked_div(u128::from(epoch.work.ehash()))?;
-    Some(Sats::new(u64::try_from(sats).ok()?))
 }

@@ -1,6 +1,7 @@
 //! The pages, a file each: what a template shows, made of the latest snapshot.
 
 pub mod add;
+pub mod claims;
 pub mod door;
 pub mod earnings;
 pub mod logs;
