@@ -26,6 +26,7 @@ mod peers;
 mod pins;
 mod progress;
 mod rig;
+mod screenshots;
 mod setup;
 mod terminal;
 mod test;
@@ -51,6 +52,8 @@ cargo xtask COMMAND [OPTIONS]
   node     find or build bitcoin-node and print its path
   pins     list what is pinned of others, and move a pin
   peers    install the programs of others and print their paths
+  screenshots
+           pictures of a running dashboard's pages
   wallets  install the wallet of others that the tests run, and print its folder
 
 `cargo xtask COMMAND --help` tells more. What is missing on the machine is installed on Debian and
@@ -82,6 +85,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("node") => node::run(arguments),
         Some("pins") => pins::run(&arguments),
         Some("peers") => peers::run(&arguments),
+        Some("screenshots") => screenshots::run(&arguments),
         Some("wallets") => wallets::run(&arguments),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
@@ -91,5 +95,5 @@ fn run(mut arguments: Vec<OsString>) -> Result<()> {
     }
 }
 
-const COMMANDS: &str =
-    "use demo, test, bench, interop, box, ci, node, pins, peers or wallets (cargo xtask --help tells more)";
+const COMMANDS: &str = "use demo, test, bench, interop, box, ci, node, pins, peers, screenshots or wallets \
+    (cargo xtask --help tells more)";

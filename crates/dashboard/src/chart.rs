@@ -25,13 +25,13 @@ pub fn rates(points: &Points, span: Span, of_what: &str) -> String {
          xmlns=\"http://www.w3.org/2000/svg\">"
     );
     let top = ceiling(known.iter().copied().max().unwrap_or_default());
-    grid(&mut svg, top);
+    grid(&mut svg, top, !known.is_empty());
     times(&mut svg, span);
     if known.is_empty() {
         let _ = write!(
             svg,
             "<text class=\"none\" x=\"50%\" y=\"{}\" text-anchor=\"middle\">Nothing measured yet</text>",
-            TOP + PLOT / 2.0
+            TOP + PLOT / 2.0 - 8.0
         );
     }
     let _ = write!(
@@ -94,11 +94,11 @@ fn ceiling(most: u64) -> f64 {
     steps.into_iter().find(|step| *step >= most).unwrap_or(most)
 }
 
-fn grid(svg: &mut String, top: f64) {
+fn grid(svg: &mut String, top: f64, labelled: bool) {
     for part in [0.0, 0.5, 1.0] {
         let y = TOP + PLOT * (1.0 - part);
         let label = words::hashrate((top * part) as u64);
-        let label = if part == 0.0 { String::new() } else { label };
+        let label = if part == 0.0 || !labelled { String::new() } else { label };
         let _ = write!(
             svg,
             "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>\

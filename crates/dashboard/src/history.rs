@@ -71,9 +71,9 @@ impl Span {
         }
     }
 
-    /// The span of that name; a day for anything else.
-    pub fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|span| span.name() == name).unwrap_or_default()
+    /// The span of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|span| span.name() == name)
     }
 }
 
@@ -234,6 +234,12 @@ impl History {
         self.workers.retain(|_, names| !names.is_empty());
     }
 
+    /// The span that tells most: a day, once half an hour of it is known.
+    pub fn telling(&self, now: u64) -> Span {
+        let known = self.total(Span::Day, now).rates.iter().flatten().count();
+        if known >= 3 { Span::Day } else { Span::Hour }
+    }
+
     /// The whole box.
     pub fn total(&self, span: Span, now: u64) -> Points {
         self.total.points(span, now)
@@ -274,6 +280,9 @@ impl History {
 mod tests {
     use super::*;
 
+    /// A full hour, long after the beginning of time.
+    const T: u64 = 3_600_000;
+
     fn track(samples: &[(u64, u64)]) -> Track {
         let (mut track, mut last) = (Track::default(), None::<u64>);
         for (at, ehash) in samples {
@@ -286,46 +295,48 @@ mod tests {
 
     #[test]
     fn a_bucket_tells_the_work_in_the_time_that_was_watched() {
-        let track = track(&[(600, 1000), (630, 1030), (659, 1059)]);
-        let points = track.points(Span::Hour, 659);
+        let track = track(&[(T + 600, 1000), (T + 630, 1030), (T + 659, 1059)]);
+        let points = track.points(Span::Hour, T + 659);
         assert_eq!(points.rates.len(), 60);
         assert_eq!(points.rates[59], Some(1 << 20));
         assert_eq!(points.rates[58], None, "nobody watched before");
-        assert_eq!(points.end, 660);
+        assert_eq!(points.end, T + 660);
     }
 
     #[test]
     fn time_that_nobody_watched_stays_empty_and_its_work_is_not_made_up() {
-        let track = track(&[(600, 0), (659, 59), (3600, 10_000), (3630, 10_030), (3659, 10_059)]);
-        let points = track.points(Span::Hour, 3659);
+        let track =
+            track(&[(T + 600, 0), (T + 659, 59), (T + 3600, 10_000), (T + 3630, 10_030), (T + 3659, 10_059)]);
+        let points = track.points(Span::Hour, T + 3659);
         let shown: Vec<_> = points.rates.iter().flatten().collect();
         assert_eq!(shown, [&(1 << 20), &(1 << 20)]);
     }
 
     #[test]
     fn a_pool_that_counts_less_than_before_is_counted_from_there() {
-        let track = track(&[(600, 500), (610, 520), (620, 100), (630, 110)]);
-        let newest = track.points(Span::Hour, 630).rates[59];
+        let track = track(&[(T + 600, 500), (T + 610, 520), (T + 620, 100), (T + 630, 110)]);
+        let newest = track.points(Span::Hour, T + 630).rates[59];
         assert_eq!(newest, Some((30 << 20) / 20));
     }
 
     #[test]
     fn old_buckets_make_room_and_a_long_pause_clears_all() {
-        let samples: Vec<_> = (0..200).map(|n| (n * 60, n)).collect();
+        let samples: Vec<_> = (0..200).map(|n| (T + n * 60, n)).collect();
         let track = track(&samples);
         assert_eq!(track.hour.buckets.len(), 60);
-        assert!(track.points(Span::Hour, 200 * 60 + 7200).rates.iter().all(Option::is_none));
+        assert!(track.points(Span::Hour, T + 200 * 60 + 7200).rates.iter().all(Option::is_none));
     }
 
     #[test]
     fn history_survives_a_restart_and_a_broken_file_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("history.json");
-        let history = History { at: 630, total: track(&[(600, 0), (630, 30)]), workers: BTreeMap::new() };
+        let history =
+            History { at: T + 630, total: track(&[(T + 600, 0), (T + 630, 30)]), workers: BTreeMap::new() };
         history.save(&file).unwrap();
         let again = History::load(&file);
-        assert_eq!(again.total(Span::Hour, 630), history.total(Span::Hour, 630));
+        assert_eq!(again.total(Span::Hour, T + 630), history.total(Span::Hour, T + 630));
         std::fs::write(&file, "{").unwrap();
-        assert!(History::load(&file).total(Span::Hour, 630).rates.iter().all(Option::is_none));
+        assert!(History::load(&file).total(Span::Hour, T + 630).rates.iter().all(Option::is_none));
     }
 }

@@ -25,13 +25,6 @@ pub struct Wish {
     span: String,
 }
 
-impl Wish {
-    /// The span that was asked for.
-    pub fn span(&self) -> Span {
-        Span::named(&self.span)
-    }
-}
-
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Page {
@@ -118,8 +111,11 @@ struct Block {
 /// `GET /`
 pub async fn show(State(app): State<Shared>, visitor: Visitor, Query(wish): Query<Wish>) -> Response {
     let now = app.now();
-    let span = wish.span();
-    let points = app.history().total(span, now.at);
+    let (span, points) = {
+        let history = app.history();
+        let span = Span::named(&wish.span).unwrap_or_else(|| history.telling(now.at));
+        (span, history.total(span, now.at))
+    };
     let chart = chart::rates(&points, span, "Hash rate of the box");
     page(&Page::new(&now, &visitor, span, chart))
 }

@@ -72,8 +72,11 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor, Query(wish): Quer
     else {
         return missing::show(&visitor);
     };
-    let span = Span::named(&wish.span);
-    let points = app.history().worker(&worker.owner, &worker.name, span, now.at);
+    let (span, points) = {
+        let history = app.history();
+        let span = Span::named(&wish.span).unwrap_or_else(|| history.telling(now.at));
+        (span, history.worker(&worker.owner, &worker.name, span, now.at))
+    };
     let chart = points.map_or_else(String::new, |points| chart::rates(&points, span, "Hash rate"));
     let at = |time: u64| (words::ago(time, now.at), words::stamp(time));
     let rejected: u64 = worker.shares.rejected.values().sum();
