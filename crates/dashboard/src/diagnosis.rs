@@ -219,7 +219,7 @@ pub fn worker(worker: &pool::Worker, now: u64) -> Finding {
     }
     match silent {
         Some(silent) if silent <= SILENT_S => {
-            find(Verdict::Done, format!("Its last share was {} ago.", words::duration(silent)), "")
+            find(Verdict::Done, format!("Its last share: {}.", words::ago(0, silent)), "")
         }
         _ => {
             let difficulty = f64::from(worker.difficulty_log2).exp2();

@@ -144,7 +144,7 @@ fn plain(error: &ClientError, who: &str) -> String {
         ClientError::Unreachable { .. } => format!("the {who} does not answer; it may be starting"),
         ClientError::Refused(problem) => format!("the {who} says: {problem}"),
         ClientError::Malformed { .. } => {
-            format!("the answer of the {who} cannot be read; do all programs have the same version?")
+            format!("the answer of the {who} cannot be read, as it has another version than this dashboard")
         }
     }
 }

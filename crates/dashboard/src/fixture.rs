@@ -1,6 +1,6 @@
 //! A box as it may be, for tests.
 
-use poolbox_accounting::{Network, ShareSeq, Work};
+use poolbox_accounting::{JournalId, Network, ShareSeq, Work};
 use poolbox_api::pool::{
     BestShare, Block, HashRates, Job, Journal, Latency, Mode, Owner, Protocol, Shares, Source, Status, Worker,
 };
@@ -76,7 +76,9 @@ fn status(workers: usize) -> Status {
             coinbases: Vec::new(),
         }),
         latency: Latency::default(),
+        delivery: None,
         journal: Journal {
+            identity: JournalId::UNNAMED,
             shares: 4711,
             work_ehash: Work::from_ehash(9_876_543),
             waiting: 0,
