@@ -144,7 +144,8 @@ mod tests {
         let routes = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
         let mut routes: Vec<_> = routes.filter_map(|rest| rest.split('"').next()).collect();
         let mut described: Vec<_> = read["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-        (routes.sort_unstable(), described.sort_unstable());
+        routes.sort_unstable();
+        described.sort_unstable();
         assert_eq!(routes, described);
     }
 }

@@ -29,7 +29,7 @@ struct FakeAxeOs {
 }
 
 impl FakeAxeOs {
-    fn old() -> Value {
+    fn old_firmware() -> Value {
         json!({
             "version": "v2.9.0", "ASICModel": "BM1368", "hostname": "bitaxe", "hashRate": 612.5,
             "stratumURL": "old.example", "stratumPort": 3333, "stratumUser": "me.axe",
@@ -37,7 +37,7 @@ impl FakeAxeOs {
         })
     }
 
-    fn new() -> Value {
+    fn new_firmware() -> Value {
         json!({
             "version": "v2.14.0", "ASICModel": "BM1370", "hostname": "bitaxe", "hashRate": 1200,
             "pools": [
@@ -167,18 +167,18 @@ async fn there_and_back(info: Value) {
 
 #[tokio::test]
 async fn a_miner_with_old_firmware_goes_there_and_back() {
-    there_and_back(FakeAxeOs::old()).await;
+    there_and_back(FakeAxeOs::old_firmware()).await;
 }
 
 #[tokio::test]
 async fn a_miner_with_new_firmware_goes_there_and_back() {
-    there_and_back(FakeAxeOs::new()).await;
+    there_and_back(FakeAxeOs::new_firmware()).await;
 }
 
 #[tokio::test]
 async fn a_miner_that_only_says_yes_is_found_out_and_not_restarted() {
     let dir = tempfile::tempdir().unwrap();
-    let (fake, address) = FakeAxeOs::start(FakeAxeOs::new(), true).await;
+    let (fake, address) = FakeAxeOs::start(FakeAxeOs::new_firmware(), true).await;
     let pointings = pointings(dir.path());
     let (_out, feed) = watch::channel(Arc::new(Snapshot::default()));
     let device = pointings.axeos().read(address).await.unwrap();
