@@ -1,7 +1,7 @@
 //! The wallet's folder: its seed, its database and who may use them. What is done with the ecash in it
 //! is in the pockets, one a unit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -109,6 +109,15 @@ impl Purse {
             *balance = balance.saturating_add(proof.proof.amount.to_u64());
         }
         Ok(balances)
+    }
+
+    /// Units in which something was begun and cut off; opening their pockets finishes it.
+    ///
+    /// # Errors
+    /// When the wallet's database cannot be read.
+    pub async fn interrupted(&self) -> anyhow::Result<HashSet<CurrencyUnit>> {
+        let begun = self.store.get_incomplete_sagas().await.context("read what the wallet has begun")?;
+        Ok(begun.into_iter().map(|saga| saga.unit).collect())
     }
 
     /// Where it is.

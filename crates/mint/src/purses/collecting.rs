@@ -47,6 +47,12 @@ impl Open<'_> {
     /// When the books or the wallet cannot be read.
     pub async fn collect(&self) -> anyhow::Result<Collected> {
         let mut collected = Collected::default();
+        // What the mint has signed already is in no quote any more: only the wallet knows of it.
+        for unit in self.purse.interrupted().await? {
+            if let Err(error) = self.pocket(&unit).await {
+                collected.trouble.get_or_insert(format!("{unit}: {error:#}"));
+            }
+        }
         for stake in self.stakes().await? {
             collected.add(stake.epoch, self.mint_ehash(&stake).await);
         }
