@@ -59,7 +59,7 @@ pub enum Event {
     RuleChanged(Wish),
     /// What the wallet holds, after everything due was collected into it.
     Holds(Sats),
-    /// The wallet could not be looked at.
+    /// Not everything that is due could be brought into the wallet.
     NotCollected(String),
     /// The mint's offer for payout `n`.
     Offered(u64, Offer),
@@ -173,6 +173,7 @@ impl Account {
             Event::RuleChanged(wish) => self.rule_changed(wish, now),
             Event::Holds(balance) => self.holds(balance, moment),
             Event::NotCollected(trouble) => {
+                self.look = true;
                 self.fail(trouble, now);
                 Action::Wait.into()
             }

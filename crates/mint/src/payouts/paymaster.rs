@@ -153,14 +153,19 @@ impl Paymaster {
 
     /// Steps through an owner's account until it waits.
     async fn serve(&self, owner: &Owner) -> anyhow::Result<()> {
-        let mut event = Event::Tick;
+        let (mut action, mut most) = self.step(owner, Event::Tick).await?;
         loop {
-            let (action, max_fee) = self.step(owner, event).await?;
-            event = match action {
+            let event = match action {
                 Action::Wait => return Ok(()),
                 Action::GoOn => Event::Tick,
                 Action::Collect => match self.teller.collect(owner).await {
-                    Ok(balance) => Event::Holds(balance),
+                    Ok((balance, None)) => Event::Holds(balance),
+                    // What does not work in one epoch keeps no payout of the others.
+                    Ok((balance, Some(trouble))) => {
+                        (action, most) = self.step(owner, Event::Holds(balance)).await?;
+                        self.step(owner, Event::NotCollected(trouble)).await?;
+                        continue;
+                    }
                     Err(error) => Event::NotCollected(told(owner, &error)),
                 },
                 Action::Quote { n, rule, balance } => {
@@ -169,9 +174,10 @@ impl Paymaster {
                         Err(error) => Event::NotOffered(n, told(owner, &error)),
                     }
                 }
-                Action::Pay { n, quote } => became(n, max_fee, self.teller.pay(owner, &quote).await?),
-                Action::Check { n, quote } => became(n, max_fee, self.teller.check(owner, &quote).await?),
+                Action::Pay { n, quote } => became(n, most, self.teller.pay(owner, &quote).await?),
+                Action::Check { n, quote } => became(n, most, self.teller.check(owner, &quote).await?),
             };
+            (action, most) = self.step(owner, event).await?;
         }
     }
 

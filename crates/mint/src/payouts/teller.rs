@@ -50,16 +50,15 @@ impl Teller {
         self.purses.open(owner).await?.context("the box does not hold this owner's key")
     }
 
-    /// Brings everything due into the owner's wallet; the sats in it.
+    /// Brings everything due into the owner's wallet; the sats in it, and what did not work.
     ///
     /// # Errors
-    /// When the wallet cannot be used, or something due could not be collected.
-    pub async fn collect(&self, owner: &Owner) -> anyhow::Result<Sats> {
+    /// When the wallet cannot be used.
+    pub async fn collect(&self, owner: &Owner) -> anyhow::Result<(Sats, Option<String>)> {
         let _turn = self.turn.lock().await;
         let open = self.open(owner).await?;
-        // What does not work in one epoch keeps no payout of the others.
-        open.collect().await?;
-        Ok(Sats::new(open.sats().await?.balance().await?))
+        let trouble = open.collect().await?.trouble;
+        Ok((Sats::new(open.sats().await?.balance().await?), trouble))
     }
 
     /// An offer that `balance` covers.
