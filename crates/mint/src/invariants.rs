@@ -84,8 +84,8 @@ pub enum CheckError {
     /// An invariant does not hold.
     #[error(transparent)]
     Breach(#[from] Breach),
-    /// The treasury has not seen again what it already held, as after a restore: nothing can be
-    /// said about the reserve yet.
+    /// The reserve looks short, and the treasury has not read the whole chain yet, as after a restore:
+    /// nothing can be said about it.
     #[error("the treasury is still reading the chain")]
     TreasuryBehind,
     /// Part of the reserve is with a Lightning node that does not run: nothing can be said about it.
@@ -148,13 +148,9 @@ pub async fn check_books(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -
 /// # Errors
 /// [`Breach::Unbacked`] when it is not, and stays so.
 pub async fn check_reserve(mint: &Mint, treasury: &Treasury, more: Sats) -> Result<(), CheckError> {
-    let last_settled = last_settled(&mint.localstore()).await?;
     let mut recounts = 0;
     loop {
         let statement: Statement = treasury.statement().await?;
-        if statement.wallet.height < last_settled {
-            return Err(CheckError::TreasuryBehind);
-        }
         let owed = [statement.outstanding(), more].into_iter().sum();
         let reserve = statement.reserve();
         if owed <= reserve {
@@ -162,6 +158,10 @@ pub async fn check_reserve(mint: &Mint, treasury: &Treasury, more: Sats) -> Resu
         }
         if statement.lightning.is_none() {
             return Err(CheckError::LightningDown);
+        }
+        // What it holds may be in blocks that it has not read yet, as after a restore.
+        if statement.wallet.height < followed(&mint.localstore()).await? {
+            return Err(CheckError::TreasuryBehind);
         }
         if recounts == RECOUNTS {
             return Err(Breach::Unbacked { owed, reserve }.into());
@@ -200,14 +200,10 @@ pub async fn outstanding(mint: &Mint) -> Result<HashMap<CurrencyUnit, u64>, cdk:
     Ok(outstanding)
 }
 
-/// The height of the newest payout that was settled, which the treasury has seen.
-async fn last_settled(db: &DynMintDatabase) -> Result<u32, LedgerError> {
+/// The height that the chain was followed to.
+async fn followed(db: &DynMintDatabase) -> Result<u32, LedgerError> {
     let progress: Option<Progress> = ledger::read(db, &Place::progress()).await?;
-    let oldest_live =
-        progress.and_then(|progress| progress.epochs.live().first().map(|epoch| epoch.id.get()));
-    let Some(n) = oldest_live.and_then(|n| n.checked_sub(1)) else { return Ok(0) };
-    let settled: Option<Settled> = ledger::read(db, &Place::settled(EpochId::new(n))).await?;
-    Ok(settled.and_then(|settled| settled.epoch.last_payout_height()).unwrap_or_default())
+    Ok(progress.map_or(0, |progress| progress.epochs.tip()))
 }
 
 /// Everything redeemed so far.

@@ -233,7 +233,8 @@ async fn owing_more_than_the_reserve_halts_the_mint() {
     );
     rig.start().await;
 
-    let reason = rig.status().await.halted.expect("the mint to halt");
+    rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
+    let reason = rig.status().await.halted.unwrap();
     assert!(reason.contains("1 sat of ecash is owed") && reason.contains("holds only 0 sat"), "{reason}");
     let refused = alice.mint(&rig, &alice.owner(), 1).await.unwrap_err().to_string();
     assert!(refused.contains("has halted"), "{refused}");
