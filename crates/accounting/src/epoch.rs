@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FeePpm, JournalId, Mark, Marks, Rate, Sats, SettlementError, Work};
 
+/// How long a settled payout is remembered, in blocks: no reorganisation was ever as deep.
+const REMEMBERED_BLOCKS: u32 = 2016;
+
 /// Number of an epoch, from 1. Its ecash unit is `ehash-<n>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -126,6 +129,15 @@ struct Unannounced {
     seen_at: u64,
 }
 
+/// A payout that a settled epoch shared out. Should the chain lose it after all, the next payout
+/// makes good for it, so that what was promised stays backed; met again, it is not shared out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SharedOut {
+    epoch: EpochId,
+    payout: Payout,
+    lost: bool,
+}
+
 /// Where an epoch ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Boundary {
@@ -190,7 +202,7 @@ pub enum EpochEvent {
     },
     /// Another block of ours took the boundary's height.
     BoundarySwapped(EpochId, Payout),
-    /// A payout left the chain; its reward left this epoch.
+    /// A payout left the chain; its reward left this epoch, unless it is settled already.
     PayoutLost(EpochId, Payout),
     /// R and W of this epoch are fixed and spendable.
     Settled(EpochId),
@@ -221,6 +233,9 @@ pub struct Epochs {
     unannounced: Vec<Unannounced>,
     /// How far each journal was credited.
     credited: Marks,
+    /// Payouts of settled epochs, oldest first.
+    #[serde(default)]
+    shared_out: Vec<SharedOut>,
 }
 
 impl Epoch {
@@ -259,6 +274,12 @@ impl Epoch {
         self.payouts.is_empty() && self.boundary.as_ref().is_some_and(|boundary| !boundary.orphaned)
     }
 
+    /// Whether it has payouts and all are `maturity` blocks deep in a chain with its tip at `tip`.
+    fn is_mature(&self, tip: u32, maturity: u32) -> bool {
+        let mature = |payout: &Payout| (tip + 1).saturating_sub(payout.height) >= maturity;
+        !self.payouts.is_empty() && self.payouts.iter().all(mature)
+    }
+
     /// R: the sum of its payouts.
     pub fn reward(&self) -> Sats {
         self.payouts.iter().map(|payout| payout.reward).sum()
@@ -287,7 +308,14 @@ impl Epochs {
     /// A box's epochs before its first share, on a chain with its tip at `tip`.
     pub fn new(rules: EpochRules, tip: u32) -> Self {
         let first = Epoch::opened(EpochId::FIRST, 0);
-        Self { rules, tip, live: vec![first], unannounced: Vec::new(), credited: Marks::default() }
+        Self {
+            rules,
+            tip,
+            live: vec![first],
+            unannounced: Vec::new(),
+            credited: Marks::default(),
+            shared_out: Vec::new(),
+        }
     }
 
     /// The epochs not settled yet, oldest first; the last one is open.
@@ -314,6 +342,12 @@ impl Epochs {
     pub fn knows_payout(&self, hash: BlockHash) -> bool {
         self.unannounced.iter().any(|waiting| waiting.payout.hash == hash)
             || self.live.iter().any(|epoch| epoch.payouts.iter().any(|payout| payout.hash == hash))
+            || self.shared_out.iter().any(|shared| !shared.lost && shared.payout.hash == hash)
+    }
+
+    /// Payouts that settled epochs shared out and the chain has lost since.
+    pub fn missing(&self) -> impl Iterator<Item = (EpochId, Payout)> {
+        self.shared_out.iter().filter(|shared| shared.lost).map(|shared| (shared.epoch, shared.payout))
     }
 
     /// How far each journal was credited.
@@ -348,8 +382,15 @@ impl Epochs {
             return Ok((id, events));
         }
         let mut next = self.clone();
+        // Nobody worked between them: all share their rewards out with the same epoch.
+        let mut last = None;
         while let Some(payout) = next.overdue(at) {
             next.unannounced.remove(0);
+            if let Some(earlier) = last.replace(payout) {
+                next.add_payout(earlier, &mut events);
+            }
+        }
+        if let Some(payout) = last {
             next.take_payout(payout, next.credited.clone(), &mut events);
         }
         let id = next.grow(journal, mark, work)?;
@@ -403,7 +444,7 @@ impl Epochs {
         let mut events = Vec::new();
         let payout =
             Payout { height: block.height, hash: block.hash, time: block.time, reward: block.reward };
-        let pays = block.reward > Sats::ZERO;
+        let pays = block.reward > Sats::ZERO && !self.make_good(payout, &mut events);
         let orphan = |epoch: &Epoch| {
             let orphaned = epoch.boundary.as_ref().filter(|boundary| boundary.orphaned);
             orphaned.is_some_and(|boundary| boundary.height == block.height)
@@ -430,6 +471,11 @@ impl Epochs {
         self.tip = height - 1;
         let mut events = Vec::new();
         self.unannounced.retain(|waiting| waiting.payout.hash != hash);
+        let shared = self.shared_out.iter_mut().find(|shared| !shared.lost && shared.payout.hash == hash);
+        if let Some(shared) = shared {
+            shared.lost = true;
+            events.push(EpochEvent::PayoutLost(shared.epoch, shared.payout));
+        }
         for place in 0..self.live.len() {
             let successor_released = self.live.get(place + 1).is_some_and(|next| next.released);
             let epoch = &mut self.live[place];
@@ -441,7 +487,24 @@ impl Epochs {
                 boundary.orphaned = !successor_released;
             }
         }
+        let (tip, maturity) = (self.tip, self.rules.maturity_confirmations);
+        for epoch in &mut self.live {
+            // Mature and not booked yet: it has to mature again.
+            epoch.settled &= epoch.is_mature(tip, maturity);
+        }
         Ok(events)
+    }
+
+    /// A payout shared out by a settled epoch and lost since is replaced by this one, best by its
+    /// own block.
+    fn make_good(&mut self, payout: Payout, events: &mut Vec<EpochEvent>) -> bool {
+        let itself = |shared: &SharedOut| shared.lost && shared.payout.hash == payout.hash;
+        let place = self.shared_out.iter().position(itself);
+        let place = place.or_else(|| self.shared_out.iter().position(|shared| shared.lost));
+        let Some(shared) = place.map(|place| &mut self.shared_out[place]) else { return false };
+        (shared.payout, shared.lost) = (payout, false);
+        events.push(EpochEvent::PayoutAdded(shared.epoch, payout));
+        true
     }
 
     /// A payout nobody announced yet: it waits for its share, unless it only adds to a reward. An
@@ -457,9 +520,10 @@ impl Epochs {
         }
     }
 
-    /// The payout's place is known: end the epoch there, or add to its reward if it is too young.
+    /// The payout's place is known: end the epoch there, or add to its reward if it is too young or
+    /// has nobody to pay.
     fn take_payout(&mut self, payout: Payout, marks: Marks, events: &mut Vec<EpochEvent>) {
-        let closes = self.closes(payout);
+        let closes = self.closes(payout) && self.open_mut().work > Work::ZERO;
         self.add_payout(payout, events);
         if closes {
             let Payout { height, hash, time, .. } = payout;
@@ -537,12 +601,10 @@ impl Epochs {
     /// until [`Self::take_settled`] moves them to the record.
     fn settle(&mut self, events: &mut Vec<EpochEvent>) {
         for place in 0..self.live.len().saturating_sub(1) {
-            let depth = |height: u32| (self.tip + 1).saturating_sub(height);
-            let mature = |payout: &Payout| depth(payout.height) >= self.rules.maturity_confirmations;
             let next_released = self.live[place + 1].released;
             let epoch = &self.live[place];
-            let paid = !epoch.payouts.is_empty() && epoch.payouts.iter().all(mature);
-            if !epoch.settled && next_released && paid {
+            let mature = epoch.is_mature(self.tip, self.rules.maturity_confirmations);
+            if !epoch.settled && next_released && mature {
                 let id = epoch.id;
                 self.live[place].settled = true;
                 events.push(EpochEvent::Settled(id));
@@ -554,8 +616,14 @@ impl Epochs {
     pub fn take_settled(&mut self) -> Vec<Epoch> {
         // The open epoch needs its predecessor's boundary while it is not released; a settled
         // predecessor implies that it is.
-        let (settled, live) = self.live.drain(..).partition(|epoch| epoch.settled);
+        let (settled, live): (Vec<Epoch>, _) = self.live.drain(..).partition(|epoch| epoch.settled);
         self.live = live;
+        let shared_out = settled.iter().flat_map(|epoch| {
+            epoch.payouts.iter().map(|&payout| SharedOut { epoch: epoch.id, payout, lost: false })
+        });
+        self.shared_out.extend(shared_out);
+        let tip = self.tip;
+        self.shared_out.retain(|shared| shared.lost || shared.payout.height + REMEMBERED_BLOCKS > tip);
         settled
     }
 

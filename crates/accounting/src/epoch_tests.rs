@@ -95,6 +95,26 @@ fn an_unannounced_block_closes_at_the_first_entry_after_the_grace() {
 }
 
 #[test]
+fn unannounced_blocks_without_work_between_them_share_out_with_one_epoch() {
+    let mut epochs = started();
+    epochs.connect(block(1, 1, 1_000, true), 500).unwrap();
+    epochs.connect(block(2, 2, 2_000, true), 500).unwrap();
+    let (id, _) = epochs.credit(OURS, mark(15), Work::from_ehash(1), 511).unwrap();
+    assert_eq!(id, EpochId::new(2));
+    assert_eq!(epochs.live()[0].reward(), Sats::new(2 * REWARD));
+    assert_eq!(epochs.live()[0].boundary().map(|(height, ..)| height), Some(2));
+}
+
+#[test]
+fn a_payout_before_any_work_is_for_those_who_work_next() {
+    let mut epochs = Epochs::new(rules(), 0);
+    epochs.connect(block(1, 1, 1_000, true), 500).unwrap();
+    let (id, events) = epochs.credit(OURS, mark(1), Work::from_ehash(1), 511).unwrap();
+    assert_eq!((id, events.len()), (EpochId::FIRST, 1), "{events:?}");
+    assert_eq!(epochs.live()[0].reward(), Sats::new(REWARD));
+}
+
+#[test]
 fn a_payout_within_the_minimum_time_adds_to_the_open_epoch() {
     let mut epochs = started();
     epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
@@ -152,6 +172,77 @@ fn a_final_epoch_that_lost_its_block_is_paid_by_the_next_one() {
     epochs.connect(block(2, 200, 1_050, true), 0).unwrap();
     assert_eq!(epochs.live()[0].reward(), Sats::new(REWARD));
     assert_eq!(epochs.announce(hash(200), OURS, mark(20)), [], "it closes nothing else");
+}
+
+/// Epoch 1 settled by block 1, on a chain of five blocks.
+fn settled() -> Epochs {
+    let mut epochs = started();
+    epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
+    epochs.announce(hash(1), OURS, mark(11));
+    for height in 2..6 {
+        epochs.connect(block(height, height.into(), 1_001, false), 0).unwrap();
+    }
+    assert_eq!(epochs.live()[0].state(), EpochState::Settled);
+    epochs
+}
+
+fn disconnect_to(epochs: &mut Epochs, height: u32) -> Vec<EpochEvent> {
+    let gone = (height + 1..=epochs.tip()).rev();
+    gone.flat_map(|height| epochs.disconnect(height, hash(height.into())).unwrap()).collect()
+}
+
+#[test]
+fn a_mature_epoch_that_is_not_booked_matures_again_after_a_reorganisation() {
+    let mut epochs = settled();
+    disconnect_to(&mut epochs, 4);
+    assert_eq!(epochs.live()[0].state(), EpochState::Closed);
+    assert_eq!(epochs.take_settled(), []);
+    let events = epochs.connect(block(5, 50, 1_001, false), 0).unwrap();
+    assert_eq!(events, [EpochEvent::Settled(EpochId::FIRST)]);
+}
+
+#[test]
+fn a_mature_reward_that_the_chain_lost_is_not_settled() {
+    let mut epochs = settled();
+    disconnect_to(&mut epochs, 0);
+    for height in 1..7 {
+        epochs.connect(block(height, u64::from(height) + 60, 1_001, false), 0).unwrap();
+    }
+    assert_eq!(epochs.take_settled(), []);
+    assert_eq!((epochs.live()[0].state(), epochs.live()[0].reward()), (EpochState::Closed, Sats::ZERO));
+}
+
+#[test]
+fn a_settled_payout_that_comes_back_is_not_shared_out_twice() {
+    let mut epochs = settled();
+    assert_eq!(epochs.take_settled().len(), 1);
+    assert!(matches!(disconnect_to(&mut epochs, 0)[..], [EpochEvent::PayoutLost(EpochId::FIRST, _)]));
+    assert_eq!(epochs.missing().count(), 1);
+    let events = epochs.connect(block(1, 1, 1_000, true), 0).unwrap();
+    assert!(matches!(events[..], [EpochEvent::PayoutAdded(EpochId::FIRST, _)]), "{events:?}");
+    assert_eq!(epochs.missing().count(), 0);
+    credit(&mut epochs, 30, 1);
+    assert_eq!(epochs.live().len(), 1);
+    assert_eq!(epochs.live()[0].reward(), Sats::ZERO);
+}
+
+#[test]
+fn a_settled_payout_that_is_lost_for_good_is_made_good_by_the_next() {
+    let mut epochs = settled();
+    epochs.take_settled();
+    disconnect_to(&mut epochs, 0);
+    epochs.connect(block(1, 101, 1_000, false), 0).unwrap();
+    epochs.connect(block(2, 102, 1_100, true), 0).unwrap();
+    assert_eq!(epochs.missing().count(), 0);
+    assert_eq!(epochs.announce(hash(102), OURS, mark(40)), [], "it closes nothing");
+    assert_eq!(epochs.live()[0].reward(), Sats::ZERO);
+}
+
+#[test]
+fn a_record_without_settled_payouts_is_read() {
+    let mut value = serde_json::to_value(started()).unwrap();
+    assert!(value.as_object_mut().unwrap().remove("shared_out").is_some());
+    assert_eq!(serde_json::from_value::<Epochs>(value).unwrap(), started());
 }
 
 #[test]
@@ -231,9 +322,25 @@ fn units_are_named_by_number() {
 /// One step of a random history with [`POOLS`] pools.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Credit { pool: usize, work: u64 },
-    Mine { pays: bool, announced_by: Option<usize>, after_s: u32 },
-    Reorganise { depth: usize, pays: bool },
+    Credit {
+        pool: usize,
+        work: u64,
+    },
+    Mine {
+        pays: bool,
+        announced_by: Option<usize>,
+        after_s: u32,
+    },
+    Reorganise {
+        depth: usize,
+        pays: bool,
+    },
+    /// The node goes back, and comes forward again by the same blocks.
+    Return {
+        depth: usize,
+    },
+    /// The treasury has seen what is mature.
+    Book,
 }
 
 const POOLS: usize = 3;
@@ -243,7 +350,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..POOLS, 1u64..1_000).prop_map(|(pool, work)| Step::Credit { pool, work }),
         4 => (any::<bool>(), prop::option::of(0..POOLS), 0u32..60)
             .prop_map(|(pays, announced_by, after_s)| Step::Mine { pays, announced_by, after_s }),
-        1 => (1usize..4, any::<bool>()).prop_map(|(depth, pays)| Step::Reorganise { depth, pays }),
+        // Finality is at 2, maturity at 5.
+        1 => (1usize..9, any::<bool>()).prop_map(|(depth, pays)| Step::Reorganise { depth, pays }),
+        1 => (1usize..9).prop_map(|depth| Step::Return { depth }),
+        1 => Just(Step::Book),
     ]
 }
 
@@ -272,7 +382,7 @@ proptest! {
         let mut chain: Vec<Block> = Vec::new();
         let mut entries: [Vec<u64>; POOLS] = Default::default();
         let (mut ids, mut now, mut time) = (0u64, 0u64, 1_000u32);
-        let mut settled: Vec<Epoch> = Vec::new();
+        let (mut settled, mut released): (Vec<Epoch>, Vec<EpochId>) = (vec![], vec![]);
         for step in steps {
             now += 3;
             let mut events = Vec::new();
@@ -301,7 +411,6 @@ proptest! {
                     }
                 }
                 Step::Reorganise { depth, pays } => {
-                    // As deep as maturity would take money that was paid out: not this machine's to mend.
                     let depth = depth.min(chain.len());
                     for _ in 0..depth {
                         let gone = chain.pop().unwrap();
@@ -314,14 +423,30 @@ proptest! {
                         events.extend(epochs.connect(next, now).unwrap());
                     }
                 }
+                Step::Return { depth } => {
+                    let again = chain.len() - depth.min(chain.len());
+                    for gone in chain[again..].iter().rev() {
+                        events.extend(epochs.disconnect(gone.height, gone.hash).unwrap());
+                    }
+                    for back in &chain[again..] {
+                        events.extend(epochs.connect(*back, now).unwrap());
+                    }
+                }
+                Step::Book => {
+                    for gone in epochs.take_settled() {
+                        prop_assert!(gone.reward() > Sats::ZERO, "settled without a reward");
+                        settled.push(gone);
+                    }
+                }
             }
             for event in &events {
                 if let EpochEvent::Dissolved { epoch, .. } = event {
-                    let released = settled.iter().any(|s| s.id == *epoch);
-                    prop_assert!(!released, "a settled epoch dissolved");
+                    prop_assert!(!released.contains(epoch), "a released epoch dissolved");
+                }
+                if let EpochEvent::Released(epoch) = event {
+                    released.push(*epoch);
                 }
             }
-            settled.extend(epochs.take_settled());
             let mut from = Marks::default();
             // One that lost its reward settles after later ones.
             let mut all: Vec<&Epoch> = settled.iter().chain(epochs.live()).collect();
@@ -336,7 +461,9 @@ proptest! {
             }
 
             let mut held: Vec<BlockHash> = epochs.unannounced.iter().map(|waiting| waiting.payout.hash).collect();
-            held.extend(epochs.live().iter().chain(&settled).flat_map(|e| e.payouts.iter().map(|p| p.hash)));
+            held.extend(epochs.live().iter().flat_map(|epoch| epoch.payouts.iter().map(|payout| payout.hash)));
+            held.extend(epochs.shared_out.iter().filter(|shared| !shared.lost).map(|shared| shared.payout.hash));
+            prop_assert_eq!(epochs.shared_out.len(), settled.iter().map(|epoch| epoch.payouts.len()).sum::<usize>());
             let mut ours: Vec<BlockHash> =
                 chain.iter().filter(|block| block.reward > Sats::ZERO).map(|block| block.hash).collect();
             held.sort();
