@@ -200,7 +200,7 @@ impl Writer {
             .into_iter()
             .map(|epoch| Settled { rate: epoch.rate(self.parts.fee).ok(), epoch })
             .collect();
-        posting::settle(&self.parts.mint, &progress, &settled).await?;
+        posting::settle(&self.parts.mint, &progress, &settled, unix_time()).await?;
         self.progress = progress;
         for Settled { epoch, rate } in &settled {
             let payable = rate.map_or(0, |rate| rate.payable().get());

@@ -22,6 +22,8 @@ pub struct Condition {
     pub waiting: u64,
     /// What crediting waits for.
     pub trouble: Option<String>,
+    /// Whether the database failed a request that signs: cdk finishes or undoes it when it starts.
+    pub unfinished: bool,
 }
 
 /// The mint's condition, shared by its tasks.
@@ -40,6 +42,7 @@ impl Default for Health {
             block: BlockHash::all_zeros(),
             waiting: 0,
             trouble: None,
+            unfinished: false,
         };
         Self { condition: watch::Sender::new(unknown) }
     }

@@ -11,7 +11,7 @@ use poolbox_accounting::{EpochId, Sats, Work};
 
 use crate::ledger::{self, LedgerError, Place, Progress, Redeemed, Settled};
 use crate::treasury::{Ecash, EcashError, Statement, StatementError, Treasury};
-use crate::units::{epoch_of, unit_of};
+use crate::units::unit_of;
 
 /// How often a reserve that looks short is counted again before it is called so, and how long the
 /// pauses are: a payment on its way out can be missed for a moment.
@@ -180,6 +180,11 @@ async fn check_epoch(db: &DynMintDatabase, epoch: EpochId, issued: Work) -> Resu
             return Err(Breach::EhashFromNothing { epoch, ehash, work }.into());
         }
     }
+    let settled: Option<Settled> = ledger::read(db, &Place::settled(epoch)).await?;
+    let payable = settled.and_then(|settled| settled.rate).map_or(Sats::ZERO, |rate| rate.payable());
+    if redeemed.sats > payable {
+        return Err(Breach::Overpaid { epoch, paid: redeemed.sats, payable }.into());
+    }
     Ok(())
 }
 
@@ -221,9 +226,4 @@ async fn work_of(db: &DynMintDatabase, epoch: EpochId) -> Result<Work, LedgerErr
     }
     let progress: Option<Progress> = ledger::read(db, &Place::progress()).await?;
     Ok(progress.and_then(|progress| progress.epochs.get(epoch).map(|live| live.work)).unwrap_or_default())
-}
-
-/// The epochs that the mint has keysets of.
-pub fn known_epochs(mint: &Mint) -> Vec<EpochId> {
-    mint.keysets().keysets.iter().filter_map(|keyset| epoch_of(&keyset.unit).ok()).collect()
 }

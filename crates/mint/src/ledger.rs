@@ -179,6 +179,26 @@ impl Place {
         Self::new("settled", epoch.to_string())
     }
 
+    /// Of an epoch's transition, numbered from 0.
+    pub fn transition(epoch: EpochId, number: usize) -> Self {
+        Self::new(history(epoch), format!("{number:08}"))
+    }
+
+    /// Of the header of a block that was followed.
+    pub fn trail(number: u32) -> Self {
+        Self::new("trail", number.to_string())
+    }
+
+    /// Of when the mint last began anew in its process, Unix seconds.
+    pub fn renewal() -> Self {
+        Self::new("state", "renewal")
+    }
+
+    /// Of headers of blocks that were followed and left.
+    pub fn side_headers() -> Self {
+        Self::new("state", "side-headers")
+    }
+
     /// Of what was [`Redeemed`] from an epoch.
     pub fn redeemed(epoch: EpochId) -> Self {
         Self::new("redeemed", epoch.to_string())
@@ -231,6 +251,10 @@ fn credits(epoch: EpochId) -> String {
 
 fn slips(owner: &Owner) -> String {
     format!("slips-{}", owner_key(owner))
+}
+
+fn history(epoch: EpochId) -> String {
+    format!("history-{epoch}")
 }
 
 fn decode<T: DeserializeOwned>(place: &Place, bytes: Option<Vec<u8>>) -> Result<Option<T>, LedgerError> {
@@ -332,6 +356,14 @@ pub async fn credits_in(db: &DynMintDatabase, epoch: EpochId) -> Result<Vec<Plac
 pub async fn accounts(db: &DynMintDatabase) -> Result<Vec<Place>, LedgerError> {
     let keys = db.kv_list(BOOKS, ACCOUNTS).await?;
     Ok(keys.into_iter().map(|key| Place::new(ACCOUNTS, key)).collect())
+}
+
+/// How many transitions of an epoch are recorded.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn transitions_in(tx: &mut DynMintTransaction, epoch: EpochId) -> Result<usize, LedgerError> {
+    Ok(tx.kv_list(BOOKS, &history(epoch)).await?.len())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod crediting;
 pub mod health;
+pub mod history;
 pub mod invariants;
 pub mod keys;
 pub mod ledger;
@@ -17,11 +18,13 @@ pub mod public;
 pub mod purses;
 pub mod quotes;
 pub mod refusal;
+pub mod renewal;
 pub mod restored;
 pub mod seed;
 pub mod service;
 pub mod settings;
 pub mod settlement;
+pub mod trail;
 pub mod treasury;
 pub mod units;
 pub mod watcher;

@@ -4,11 +4,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{Block, BlockHash};
-use bitcoincore_rpc::{Auth, Client, RpcApi};
+use bitcoincore_rpc::{Auth, Client, RpcApi, jsonrpc};
 use serde::Deserialize;
 
 use crate::settings::NodeSettings;
+
+/// Bitcoin Core's error code for what it does not have.
+const NOT_FOUND: i32 = -5;
 
 /// A connection to the node that is made anew after every failure.
 #[derive(Clone)]
@@ -68,12 +73,37 @@ impl Node {
         self.call(move |client| client.get_block_hash(u64::from(height))).await
     }
 
-    /// Where the block `hash` stands.
+    /// Where the block `hash` stands; none when the node has never heard of it.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn standing(&self, hash: BlockHash) -> anyhow::Result<Option<Standing>> {
+        let ask = move |client: &Client| client.call("getblockheader", &[hash.to_string().into()]);
+        self.call(move |client| match ask(client) {
+            Err(bitcoincore_rpc::Error::JsonRpc(jsonrpc::Error::Rpc(error))) if error.code == NOT_FOUND => {
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        })
+        .await
+    }
+
+    /// The header of the block `hash`.
     ///
     /// # Errors
     /// When the node does not answer or does not know the block.
-    pub async fn standing(&self, hash: BlockHash) -> anyhow::Result<Standing> {
-        self.call(move |client| client.call("getblockheader", &[hash.to_string().into()])).await
+    pub async fn header(&self, hash: BlockHash) -> anyhow::Result<Header> {
+        self.call(move |client| client.get_block_header(&hash)).await
+    }
+
+    /// Tells the node of a header, as a peer would: it then knows the block's place, though not the
+    /// block.
+    ///
+    /// # Errors
+    /// When the node does not answer, or does not know the block before it.
+    pub async fn submit_header(&self, header: Header) -> anyhow::Result<()> {
+        let header = serialize_hex(&header);
+        self.call(move |client| client.call::<()>("submitheader", &[header.into()])).await
     }
 
     /// The block `hash`, whole.

@@ -8,9 +8,10 @@ use cdk::mint::{Mint, MintQuote};
 use cdk_common::database::DynMintTransaction;
 use poolbox_accounting::{EpochEvent, EpochId, Owner, Work};
 
+use crate::history;
 use crate::invariants::Breach;
 use crate::keys::Keys;
-use crate::ledger::{self, Credit, Place, Progress, Settled};
+use crate::ledger::{self, Credit, LedgerError, Place, Progress, Settled};
 use crate::quotes;
 use crate::units::open_unit;
 
@@ -55,14 +56,29 @@ pub async fn post(mint: &Mint, keys: &Keys, step: &Step, now: u64) -> anyhow::Re
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn settle(mint: &Mint, progress: &Progress, settled: &[Settled]) -> anyhow::Result<()> {
+pub async fn settle(mint: &Mint, progress: &Progress, settled: &[Settled], now: u64) -> anyhow::Result<()> {
     let db = mint.localstore();
     let mut tx = db.begin_transaction().await?;
-    for record in settled {
-        ledger::write(&mut tx, &Place::settled(record.epoch.id), record).await?;
+    match write_settled(&mut tx, progress, settled, now).await {
+        Ok(()) => Ok(tx.commit().await?),
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error.into())
+        }
     }
-    ledger::write(&mut tx, &Place::progress(), progress).await?;
-    Ok(tx.commit().await?)
+}
+
+async fn write_settled(
+    tx: &mut DynMintTransaction,
+    progress: &Progress,
+    settled: &[Settled],
+    now: u64,
+) -> Result<(), LedgerError> {
+    for record in settled {
+        ledger::write(tx, &Place::settled(record.epoch.id), record).await?;
+        history::record_settled(tx, record, progress.epochs.tip(), now).await?;
+    }
+    ledger::write(tx, &Place::progress(), progress).await
 }
 
 async fn write(
@@ -125,6 +141,7 @@ async fn write(
         }
         ledger::write(tx, &place, &ehash).await?;
     }
+    history::record(tx, &step.events, step.progress.epochs.tip(), now).await?;
     ledger::write(tx, &Place::progress(), &step.progress).await?;
     Ok(paid)
 }

@@ -48,6 +48,9 @@ pub enum Refusal {
         "\"{0}\" is no mint quote of this mint in sat with the method ehash; make one first and name its id"
     )]
     UnknownQuote(String),
+    /// The quote is too old.
+    #[error("the melt quote has expired; ask for a new one")]
+    Expired,
     /// The reserve is not known right now.
     #[error("the mint's wallet is still reading the chain; try again in a minute")]
     TreasuryBehind,

@@ -27,18 +27,18 @@ use crate::payouts::teller::Teller;
 use crate::payouts::{self, Paymaster};
 use crate::public;
 use crate::purses::Purses;
+use crate::renewal;
 use crate::restored;
 use crate::seed::{self, Renewal};
 use crate::settings::{QueueSource, Settings};
 use crate::settlement::Settlement;
+use crate::trail::Trail;
 use crate::treasury::{self, EcashReader, Lightning, Method, Onchain, Reconciling, Treasury, lightning};
-use crate::units::start_mint;
+use crate::units::{known_epochs, start_mint};
 use crate::watcher::Watcher;
 
 /// A new mint reads this many blocks before the tip: the pool may have paid it before its start.
 const BLOCKS_BACK: u32 = 144;
-/// How long requests may take to finish when the process is stopped.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Pause between attempts to reach the node.
 const NODE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -98,12 +98,21 @@ fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("write {}", path.display()))
 }
 
-/// Runs the mint until `stop`.
+/// Runs the mint until `stop`, in as many turns as it takes: cdk's mint knows its units from the
+/// start, and begins anew when they run out.
 ///
 /// # Errors
 /// [`Misconfigured`] for what a person has to change; anything else that keeps the mint from
 /// starting.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        turn(settings.clone(), stop.child_token()).await?;
+    }
+    Ok(())
+}
+
+/// One turn, until `stop`.
+async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let started_at = unix_time();
     let listener = bind_tcp("listen", settings.listen).await?;
     let keys = init(&settings)?;
@@ -116,7 +125,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let db: DynMintDatabase = store.clone();
     let script = keys.coinbase_address()?.script_pubkey();
     let audited_script = script.clone();
-    let watcher = Watcher::new(node.clone(), script);
+    let watcher = Watcher::new(node.clone(), script, Trail::new(db.clone()));
     let Some((progress, birthday)) = begin(&settings, &db, &node, &watcher, &stop).await? else {
         return Ok(());
     };
@@ -156,9 +165,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     for method in lightning::METHODS {
         sat.extend(lightning.clone().map(|lightning| (method, lightning as DynMintPayment)));
     }
-    let mint = start_mint(store, &keys, &settlement, &sat, &settings.public_url, open).await?;
+    let ahead = settings.epochs_ahead;
+    let mint = start_mint(store, &keys, &settlement, &sat, &settings.public_url, open, ahead).await?;
     treasury::announce(&mint, &[Method::Onchain], settings.treasury.confirmations).await?;
-    match invariants::check(&mint, &treasury, &invariants::known_epochs(&mint)).await {
+    let renewal = renewal::watch(mint.clone(), health.clone(), open, ahead, stop.clone());
+    let renewal = tokio::spawn(renewal);
+    match invariants::check(&mint, &treasury, &known_epochs(&mint)).await {
         Err(CheckError::Breach(breach)) => health.halt(&breach.to_string()),
         Err(CheckError::TreasuryBehind) => {
             tracing::warn!("the treasury reads the chain again; nothing redeems until it has");
@@ -168,7 +180,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         checked => checked?,
     }
 
-    let public = public::router(mint.clone(), settlement, health.clone()).await?;
+    let public = public::router(mint.clone(), settlement, health.clone(), settings.limits).await?;
     let purses = Purses::new(mint.clone(), keys.clone(), &settings.data_dir, public.clone(), maturity)?;
     let purses = Arc::new(purses);
     let paymaster = Paymaster::open(
@@ -225,12 +237,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let paying = tokio::spawn(paymaster.run(stop.clone()));
     let lightning = lightning.map(|node| tokio::spawn(node.keep(mint.clone(), stop.clone())));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
-    let served = axum::serve(listener, public).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = tokio::select! {
-        served = served => served,
-        // A client that keeps its connection open does not keep the process.
-        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
-    };
+    public::serve(listener, public, settings.limits, stop.clone()).await;
     stop.cancel();
     // Ended otherwise, the Lightning node may close its channels.
     if let Some(lightning) = lightning {
@@ -241,10 +248,11 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     reconciling.await.context("the reconciling task broke")?;
     paying.await.context("the payouts task broke")?;
     local.await.context("the local API broke")??;
+    renewal.await.context("the watch over cdk's mint broke")?;
     mint.stop().await.context("stop the mint")?;
     treasury.stop().await;
     tracing::info!("poolbox-mint has stopped");
-    served.context("serve the Cashu API")
+    Ok(())
 }
 
 /// Where the mint left off, or where a new one begins, and the treasury's first block. Waits for

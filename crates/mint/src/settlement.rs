@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
-use cdk::mint::{Mint, MintQuote};
+use cdk::mint::{MeltQuote, Mint, MintQuote};
 use cdk::nuts::{CurrencyUnit, MeltQuoteState};
+use cdk_common::database::DynMintTransaction;
 use cdk_common::payment::{
     CreateIncomingPaymentResponse, CustomOutgoingPaymentOptions, Error as PaymentError, Event,
     IncomingPaymentOptions, MakePaymentResponse, MintPayment, OutgoingPaymentOptions, PaymentIdentifier,
@@ -19,6 +20,7 @@ use poolbox_accounting::{EpochId, EpochState, Rate, Sats, SettlementError, Work}
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use crate::crediting::unix_time;
 use crate::health::Health;
 use crate::invariants::{self, Breach, CheckError};
 use crate::ledger::{self, LedgerError, Place, Progress, Redeemed, Settled};
@@ -101,6 +103,17 @@ impl Settlement {
         Ok(Offer { ehash, sats })
     }
 
+    /// Whether the offer of a melt quote that is not paid still stands. cdk offers and forgets.
+    ///
+    /// # Errors
+    /// [`Refusal::Expired`], or when the books cannot be read.
+    pub async fn still_stands(&self, melt: &str) -> Result<(), Refusal> {
+        let Ok(id) = QuoteId::from_str(melt) else { return Ok(()) };
+        let quote = self.mint()?.localstore().get_melt_quote(&id).await?;
+        let over = |quote: &MeltQuote| quote.state != MeltQuoteState::Paid && quote.expiry < unix_time();
+        if quote.is_some_and(|quote| over(&quote)) { Err(Refusal::Expired) } else { Ok(()) }
+    }
+
     /// The rate of a settled epoch.
     async fn rate(&self, epoch: EpochId) -> Result<Rate, Refusal> {
         let db = self.mint()?.localstore();
@@ -139,6 +152,7 @@ impl Settlement {
         unit: &CurrencyUnit,
         melt: &CustomOutgoingPaymentOptions,
     ) -> Result<Offer, Refusal> {
+        self.still_stands(&melt.quote_id.to_string()).await?;
         let frozen = melt.extra_json.as_deref().and_then(|extra| serde_json::from_str::<Offer>(extra).ok());
         let frozen = frozen.ok_or(Refusal::NoAmount)?;
         let offer = self.offer(unit, Some(frozen.ehash.ehash()), None, &melt.request).await?;
@@ -159,51 +173,69 @@ impl Settlement {
         invariants::check_books(&mint, &self.treasury, &[epoch]).await?;
         invariants::check_reserve(&mint, &self.treasury, offer.sats).await?;
 
-        let id = quote.id;
         let db = mint.localstore();
         let mut tx = db.begin_transaction().await?;
-        let mut quote =
-            tx.get_mint_quote(&id).await?.ok_or_else(|| Refusal::UnknownQuote(melt.request.clone()))?;
-        let payment_id = payment_id(&melt.quote_id);
-        if quote.payment_ids().contains(&&payment_id) {
-            tx.rollback().await?;
-            return Ok(offer);
+        match book(&mut tx, &mint, &quote.id, epoch, rate, offer, payment_id(&melt.quote_id)).await {
+            Ok(Some(quote)) => {
+                tx.commit().await?;
+                let paid = quote.amount_paid();
+                mint.pubsub_manager().mint_quote_payment(&quote, paid);
+                tracing::info!(%epoch, ehash = offer.ehash.ehash(), sats = offer.sats.get(), "ehash redeemed");
+                Ok(offer)
+            }
+            Ok(None) => {
+                tx.rollback().await?;
+                Ok(offer)
+            }
+            // Left to itself, a transaction that failed keeps the database locked.
+            Err(refusal) => {
+                tx.rollback().await?;
+                Err(refusal)
+            }
         }
-        let of_epoch = grown(&mut tx, &Place::redeemed(epoch), offer).await?;
-        let in_all = grown(&mut tx, &Place::redeemed_in_all(), offer).await?;
-        let breach = if of_epoch.ehash > rate.work() {
-            Some(Breach::EhashFromNothing { epoch, ehash: of_epoch.ehash, work: rate.work() })
-        } else if of_epoch.sats > rate.payable() {
-            Some(Breach::Overpaid { epoch, paid: of_epoch.sats, payable: rate.payable() })
-        } else {
-            None
-        };
-        if let Some(breach) = breach {
-            tx.rollback().await?;
-            return Err(CheckError::Breach(breach).into());
-        }
-        let payment = WaitPaymentResponse {
-            payment_identifier: quote.request_lookup_id.clone(),
-            payment_amount: Amount::new(offer.sats.get(), CurrencyUnit::Sat),
-            payment_id,
-        };
-        mint.pay_mint_quote(&mut tx, &mut quote, payment).await?;
-        ledger::write(&mut tx, &Place::redeemed(epoch), &of_epoch).await?;
-        ledger::write(&mut tx, &Place::redeemed_in_all(), &in_all).await?;
-        tx.commit().await?;
-        let paid = quote.amount_paid();
-        mint.pubsub_manager().mint_quote_payment(&quote.inner(), paid);
-        tracing::info!(%epoch, ehash = offer.ehash.ehash(), sats = offer.sats.get(), "ehash redeemed");
-        Ok(offer)
     }
 }
 
-/// What was redeemed at `place`, with `offer` added.
-async fn grown(
-    tx: &mut cdk_common::database::DynMintTransaction,
-    place: &Place,
+/// Pays the sat quote `id` and books the redemption; none when the payment is there already.
+async fn book(
+    tx: &mut DynMintTransaction,
+    mint: &Mint,
+    id: &QuoteId,
+    epoch: EpochId,
+    rate: Rate,
     offer: Offer,
-) -> Result<Redeemed, LedgerError> {
+    payment_id: String,
+) -> Result<Option<MintQuote>, Refusal> {
+    let quote = tx.get_mint_quote(id).await?;
+    let mut quote = quote.ok_or_else(|| Refusal::UnknownQuote(id.to_string()))?;
+    if quote.payment_ids().contains(&&payment_id) {
+        return Ok(None);
+    }
+    let of_epoch = grown(tx, &Place::redeemed(epoch), offer).await?;
+    let in_all = grown(tx, &Place::redeemed_in_all(), offer).await?;
+    let breach = if of_epoch.ehash > rate.work() {
+        Some(Breach::EhashFromNothing { epoch, ehash: of_epoch.ehash, work: rate.work() })
+    } else if of_epoch.sats > rate.payable() {
+        Some(Breach::Overpaid { epoch, paid: of_epoch.sats, payable: rate.payable() })
+    } else {
+        None
+    };
+    if let Some(breach) = breach {
+        return Err(CheckError::Breach(breach).into());
+    }
+    let payment = WaitPaymentResponse {
+        payment_identifier: quote.request_lookup_id.clone(),
+        payment_amount: Amount::new(offer.sats.get(), CurrencyUnit::Sat),
+        payment_id,
+    };
+    mint.pay_mint_quote(tx, &mut quote, payment).await?;
+    ledger::write(tx, &Place::redeemed(epoch), &of_epoch).await?;
+    ledger::write(tx, &Place::redeemed_in_all(), &in_all).await?;
+    Ok(Some(quote.inner()))
+}
+
+/// What was redeemed at `place`, with `offer` added.
+async fn grown(tx: &mut DynMintTransaction, place: &Place, offer: Offer) -> Result<Redeemed, LedgerError> {
     let before: Redeemed = ledger::read_in(tx, place).await?.unwrap_or_default();
     // Saturated sums are above every bound and are refused.
     Ok(Redeemed {

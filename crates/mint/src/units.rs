@@ -1,5 +1,9 @@
 //! cdk's mint as Poolbox runs it: the units `sat` and `ehash-<n>`, the payment method `ehash`, and
 //! how the unit of a new epoch is opened while the mint runs.
+//!
+//! Keysets of old epochs stay active. Nothing new is minted in them, but whoever holds their ehash
+//! still splits, sends and receives it, for which the mint has to sign; and no epoch is ever known to
+//! be redeemed to the last ehash. A box finds few blocks, so they are few.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +32,9 @@ pub const METHOD: &str = "ehash";
 const EHASH_AMOUNTS: u32 = 41;
 /// Amounts of the sat keyset: 1 to 2^31 sat, as every stock mint.
 const SAT_AMOUNTS: u32 = 32;
-/// Epochs that can open before a restart; their units must be named when cdk's mint is built.
-const EPOCHS_AHEAD: u64 = 10_000;
+/// Epochs that can open with one cdk mint, by default: their units must be named when it is built,
+/// at 130 bytes each.
+pub const EPOCHS_AHEAD: u64 = 10_000;
 /// Most proofs or outputs in one request.
 const MAX_PROOFS: usize = 1000;
 /// Most quotes minted in one request (NUT-29).
@@ -60,8 +65,9 @@ pub fn epoch_of(unit: &CurrencyUnit) -> Result<EpochId, UnknownUnit> {
     EpochId::of_unit(&unit.to_string())
 }
 
-/// Builds and starts cdk's mint with the epochs up to `open`; `settlement` pays melts of ehash, the
-/// `sat` processors pay those of sat by their methods, which are announced when they work.
+/// Builds and starts cdk's mint with the epochs up to `open`, and names the units of the `ahead` after
+/// them; `settlement` pays melts of ehash, the `sat` processors pay those of sat by their methods,
+/// which are announced when they work.
 ///
 /// # Errors
 /// When its database or a keyset cannot be used.
@@ -72,6 +78,7 @@ pub async fn start_mint(
     sat: &[(Method, DynMintPayment)],
     public_url: &str,
     open: EpochId,
+    ahead: u64,
 ) -> anyhow::Result<Arc<Mint>> {
     let units = HashMap::from([(CurrencyUnit::Sat, (0, powers(SAT_AMOUNTS)))]);
     let signatory = DbSignatory::new(db.clone(), keys.signatory_seed(), units, HashMap::new());
@@ -88,7 +95,7 @@ pub async fn start_mint(
     }
 
     let processor: DynMintPayment = settlement.clone();
-    let epochs = (1..=open.get() + EPOCHS_AHEAD).map(EpochId::new).map(unit_of);
+    let epochs = (1..=open.get() + ahead).map(EpochId::new).map(unit_of);
     let processors = epochs
         .chain([CurrencyUnit::Sat])
         .map(|unit| (PaymentProcessorKey::new(unit, method()), Arc::clone(&processor)));
@@ -124,6 +131,11 @@ pub async fn start_mint(
     }
     mint.start().await.context("start the mint")?;
     Ok(mint)
+}
+
+/// The epochs that the mint has keysets of.
+pub fn known_epochs(mint: &Mint) -> Vec<EpochId> {
+    mint.keysets().keysets.iter().filter_map(|keyset| epoch_of(&keyset.unit).ok()).collect()
 }
 
 /// Makes the unit of `epoch` usable: its keyset, and its entries in the mint's information. Doing

@@ -1,8 +1,9 @@
-//! The mint's local API: `GET /status`, `GET /epochs`, what owners have and
+//! The mint's local API: `GET /status`, `GET /epochs`, `GET /epochs/{n}/history`, what owners have and
 //! claim.
 
 mod audit;
 mod claims;
+mod history;
 mod lightning;
 pub mod payouts;
 mod restored;
@@ -20,6 +21,7 @@ pub use claims::{
     OwnerAccount, OwnerEpoch, OwnerPage, OwnerTotals, SecretClaim, SecretHolder, SecretTakeBack, TakenBack,
     Token, Waiting, Waits, owner_path,
 };
+pub use history::{Change, Transition};
 pub use lightning::{
     CloseChannel, ConnectPeer, LIGHTNING, LIGHTNING_ADDRESS, LIGHTNING_CHANNELS, LIGHTNING_CLOSE,
     LIGHTNING_OFFERS, LIGHTNING_PEERS, LIGHTNING_UNQUOTED, LightningAddress, LightningChannel, LightningNode,
@@ -30,7 +32,8 @@ pub use seed::{SEED, SEED_CONFIRM, SEED_SHOW, Seed, SeedConfirmation, SeedWord, 
 
 /// Path of [`Status`].
 pub const STATUS: &str = "/status";
-/// Path of the list of [`Epoch`]s, newest first.
+/// Path of the list of [`Epoch`]s, newest first; below it, `/{n}/history` gives an epoch's
+/// [`Transition`]s.
 pub const EPOCHS: &str = "/epochs";
 
 /// Everything the mint knows about itself.

@@ -12,7 +12,7 @@ pub mod recovery;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use cdk::mint::Mint;
@@ -23,6 +23,7 @@ use poolbox_journal::Cursor;
 use poolbox_service::Answer;
 
 use crate::health::Health;
+use crate::history;
 use crate::invariants::{outstanding, paid_in_all};
 use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress, Redeemed, Settled};
@@ -66,6 +67,7 @@ pub fn router(local: Local) -> Router {
     Router::new()
         .route(api::STATUS, get(status))
         .route(api::EPOCHS, get(epochs))
+        .route(&format!("{}/{{n}}/history", api::EPOCHS), get(history))
         .merge(accounts::routes())
         .merge(claims::routes())
         .merge(secrets::routes())
@@ -83,6 +85,10 @@ async fn epochs(State(local): State<Arc<Local>>) -> Reply<Vec<api::Epoch>> {
 
 fn taken_of((&journal, cursor): (&JournalId, &Cursor)) -> api::TakenJournal {
     api::TakenJournal { journal, cursor: cursor.seq, queued_at: cursor.at }
+}
+
+async fn history(State(local): State<Arc<Local>>, Path(n): Path<u64>) -> Reply<Vec<api::Transition>> {
+    history::of(&local.mint.localstore(), EpochId::new(n)).await.map(Json).map_err(broken)
 }
 
 fn broken(error: impl Into<anyhow::Error>) -> Answer {

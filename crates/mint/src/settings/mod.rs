@@ -3,6 +3,7 @@
 
 mod epochs;
 mod lightning;
+mod limits;
 mod node;
 mod payouts;
 mod queue;
@@ -16,9 +17,12 @@ use poolbox_journal::RedisSettings;
 use poolbox_service::Misconfigured;
 use serde::Deserialize;
 
+use crate::units::EPOCHS_AHEAD;
 use epochs::RawEpochs;
 use lightning::RawLightning;
 pub use lightning::{LightningSettings, NoPeer, Peer};
+pub use limits::Limits;
+use limits::RawLimits;
 use node::RawNode;
 pub use node::{Credentials, NodeLogin, NodeSettings};
 use payouts::RawPayouts;
@@ -52,12 +56,16 @@ pub struct Settings {
     pub treasury: TreasurySettings,
     /// The Lightning node, if there is one.
     pub lightning: Option<LightningSettings>,
+    /// What clients may take of the public API.
+    pub limits: Limits,
     /// The pool's fee on rewards.
     pub fee: FeePpm,
     /// Height from which a new mint reads the chain; by default a day before the tip.
     pub first_block: Option<u32>,
     /// Standing payouts.
     pub payouts: PayoutSettings,
+    /// Epochs whose units are named in advance; not in the file.
+    pub epochs_ahead: u64,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +86,8 @@ struct RawSettings {
     #[serde(default)]
     treasury: RawTreasury,
     lightning: Option<RawLightning>,
+    #[serde(default)]
+    limits: RawLimits,
     #[serde(default)]
     fee_ppm: u32,
     first_block: Option<u32>,
@@ -120,9 +130,11 @@ impl RawSettings {
             rules: self.epochs.check(self.network)?,
             treasury: self.treasury.check(self.network)?,
             lightning: self.lightning.map(RawLightning::check).transpose()?,
+            limits: self.limits.check()?,
             fee,
             first_block: self.first_block,
             payouts: self.payouts.check(self.network)?,
+            epochs_ahead: EPOCHS_AHEAD,
         })
     }
 }
@@ -167,6 +179,7 @@ mod tests {
             (format!("{SHORT}cookie_file = '/c'\n[treasury]\nconfirmations = 0"), "treasury.confirmations"),
             (format!("{SHORT}cookie_file = '/c'\n[lightning]\npeers = ['me@home']"), "lightning.peers"),
             (format!("{SHORT}cookie_file = '/c'\n[lightning]\nannounce = [':']"), "lightning.announce"),
+            (format!("{SHORT}cookie_file = '/c'\n[limits]\nconnections = 0"), "limits.connections"),
             (format!("fee_ppm = 2000000\n{SHORT}cookie_file = '/c'"), "fee_ppm"),
             (format!("public_url = 'box'\n{SHORT}cookie_file = '/c'"), "public_url"),
             (
