@@ -9,11 +9,14 @@
 
 mod cashu_ts;
 mod claiming;
+mod interrupting;
 mod lightning;
 mod melting;
 mod paying;
 mod pools;
 mod redeeming;
+mod refusing;
+mod reorganising;
 mod rig;
 mod seed;
 mod surviving;

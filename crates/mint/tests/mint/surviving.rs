@@ -2,15 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::rig::{Person, Rig, free_port, method, mint_command};
+use crate::rig::{Person, Rig, free_port, method, mint_command, until_state};
 use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
 use poolbox_mint::ledger::{Credit, Place, Redeemed};
 use serde_json::json;
-
-async fn until_state(rig: &Rig, n: u64, state: EpochState) {
-    let what = format!("epoch {n} is {state:?}");
-    rig.until(&what, async |rig| rig.epoch(n).await.is_some_and(|epoch| epoch.state == state)).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orphaned_block_dissolves_its_epoch_and_no_work_is_lost() {

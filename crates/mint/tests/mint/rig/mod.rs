@@ -51,7 +51,12 @@ pub struct Rig {
 impl Rig {
     /// A mint on a regtest chain of a few blocks; boundaries are final after `confirmations`.
     pub async fn new(confirmations: u32) -> Self {
-        Self::start_new(confirmations, "journal = 'DIR/journal'", "").await
+        Self::with(confirmations, "").await
+    }
+
+    /// The same with `further` sections of settings.
+    pub async fn with(confirmations: u32, further: &str) -> Self {
+        Self::start_new(confirmations, "journal = 'DIR/journal'", further).await
     }
 
     /// The same, but pools send their queues to `redis`.
@@ -60,7 +65,7 @@ impl Rig {
         Self::start_new(confirmations, "", &section).await
     }
 
-    async fn start_new(confirmations: u32, queue: &str, redis: &str) -> Self {
+    async fn start_new(confirmations: u32, queue: &str, further: &str) -> Self {
         let node = TestNode::regtest();
         node.mine(3);
         let dir = tempfile::Builder::new().prefix("pbm").tempdir_in("/tmp").unwrap();
@@ -69,7 +74,7 @@ impl Rig {
         let settings = format!(
             "network = 'regtest'\ndata_dir = '{dir}/mint'\n{queue}\nlisten = '127.0.0.1:{port}'\n\
              [node]\nrpc_port = {rpc}\ncookie_file = '{cookie}'\n\
-             [epochs]\nconfirmations = {confirmations}\nannouncement_grace_s = 3\n{redis}",
+             [epochs]\nconfirmations = {confirmations}\nannouncement_grace_s = 3\n{further}",
             dir = dir.path().display(),
             queue = queue.replace("DIR", &dir.path().display().to_string()),
             rpc = node.rpc_url().rsplit(':').next().unwrap(),
@@ -91,6 +96,24 @@ impl Rig {
         rig.address = derived[0].as_str().unwrap().to_owned();
         rig.start().await;
         rig
+    }
+
+    /// Blocks that pay the mint and that no pool announces.
+    pub fn mine_unannounced(&self, blocks: u32) -> Vec<String> {
+        self.node.mine_to(&self.address, blocks)
+    }
+
+    /// What an epoch went through, as the names of its changes.
+    pub async fn history(&self, n: u64) -> Vec<String> {
+        let transitions: Vec<serde_json::Value> =
+            self.get(&format!("{}/{n}/history", api::EPOCHS)).await.unwrap();
+        transitions.iter().map(|entry| entry["change"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// kill -9 and start.
+    pub async fn cut_power(&mut self) {
+        self.kill9();
+        self.start().await;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -307,9 +330,17 @@ impl Rig {
     /// `POST` as a wallet would, for what cdk's wallet does not do; the body of a refusal.
     pub async fn refusal(&self, path: &str, body: serde_json::Value) -> String {
         let answer = reqwest::Client::new().post(self.url(path)).json(&body).send().await.unwrap();
-        assert!(answer.status().is_client_error(), "{}", answer.status());
-        answer.text().await.unwrap()
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_client_error(), "{status}: {text}");
+        text
     }
+}
+
+/// Waits until an epoch is in that state.
+pub async fn until_state(rig: &Rig, n: u64, state: EpochState) {
+    let what = format!("epoch {n} is {state:?}");
+    rig.until(&what, async |rig| rig.epoch(n).await.is_some_and(|epoch| epoch.state == state)).await;
 }
 
 impl Drop for Rig {

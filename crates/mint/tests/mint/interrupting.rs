@@ -1,0 +1,248 @@
+//! A redemption that is cut off at every row it writes, by a kill or by a database that refuses: no
+//! sat is made or lost, and what was not paid is released.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::rig::{Person, Rig, method, until_state};
+use cdk::wallet::Wallet;
+use poolbox_accounting::{EpochState, Owner};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+/// What each person redeems: one proof, so that few rows are written.
+const EACH: u64 = 64;
+/// How long the database is locked without a break when the mint hangs in it.
+const HANGING: Duration = Duration::from_millis(400);
+/// More rows than a redemption writes.
+const MOST_ROWS: u32 = 80;
+
+/// What happens at the n-th row.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// The statement never ends: the process stands exactly there.
+    Hang,
+    /// The statement is refused, and whatever is written later.
+    Refuse,
+}
+
+/// Faults in the database of a running mint, by triggers on all its tables.
+struct Faults {
+    path: PathBuf,
+}
+
+impl Faults {
+    fn connection(&self) -> Connection {
+        let connection = Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection
+    }
+
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut tables = connection
+            .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'fault%'")
+            .unwrap();
+        tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// From now on the `row`-th row that is written meets `fault`.
+    fn set(&self, row: u32, fault: Fault) {
+        let connection = self.connection();
+        let effect = match fault {
+            // A billion billion rows to count.
+            Fault::Hang => {
+                "(SELECT count(*) FROM fault_ten a, fault_ten b, fault_ten c, fault_ten d, fault_ten e, \
+                fault_ten f, fault_ten g, fault_ten h, fault_ten i, fault_ten j, fault_ten k, fault_ten l)"
+            }
+            Fault::Refuse => "RAISE(ABORT, 'database or disk is full')",
+        };
+        let mut script = format!(
+            "BEGIN IMMEDIATE; CREATE TABLE fault (rows_left INTEGER); INSERT INTO fault VALUES ({row});
+             CREATE TABLE fault_ten (n INTEGER); INSERT INTO fault_ten VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10),(11),(12),(13),(14),(15),(16),(17),(18),(19),(20),(21),(22),(23),(24),(25),(26),(27),(28),(29),(30),(31),(32);"
+        );
+        for table in Self::tables(&connection) {
+            for operation in ["INSERT", "UPDATE", "DELETE"] {
+                script += &format!(
+                    "CREATE TRIGGER fault_{table}_{operation} AFTER {operation} ON {table} BEGIN
+                       UPDATE fault SET rows_left = rows_left - 1;
+                       SELECT CASE WHEN (SELECT rows_left FROM fault) = 0 THEN {effect} END;
+                     END;"
+                );
+            }
+        }
+        connection.execute_batch(&format!("{script} COMMIT;")).unwrap();
+    }
+
+    fn remove(&self) {
+        let connection = self.connection();
+        let mut script = String::from("BEGIN IMMEDIATE; DROP TABLE fault; DROP TABLE fault_ten;");
+        for table in Self::tables(&connection) {
+            for operation in ["INSERT", "UPDATE", "DELETE"] {
+                script += &format!("DROP TRIGGER fault_{table}_{operation};");
+            }
+        }
+        connection.execute_batch(&format!("{script} COMMIT;")).unwrap();
+    }
+
+    /// Whether the database is locked at this moment.
+    fn locked(&self) -> bool {
+        let connection = Connection::open(&self.path).unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").is_err()
+    }
+}
+
+/// Someone with [`EACH`] ehash of the settled epoch 1, and a sat quote to redeem them into.
+struct Holder {
+    ehash: Wallet,
+    sat: Wallet,
+    into: String,
+}
+
+/// A settled epoch of so many holders, and what the ehash of each is worth.
+async fn holders(rig: &mut Rig, many: u32) -> (Vec<Holder>, u64) {
+    let mut holders = Vec::new();
+    let mut people = Vec::new();
+    for number in 1..=many {
+        let person = Person::new(u8::try_from(number).unwrap()).await;
+        rig.share(&person.owner(), EACH).await;
+        people.push(person);
+    }
+    for person in &people {
+        rig.until_amounts(&person.owner(), 1, EACH, EACH).await;
+        assert_eq!(person.mint(rig, &person.owner(), 1).await.unwrap(), EACH);
+        let ehash = person.wallet(&rig.url("/ehash"), "ehash-1");
+        let sat = person.wallet(&rig.url(""), "sat");
+        let into = sat.mint_quote(method(), Some(1.into()), None, None).await.unwrap().id;
+        holders.push(Holder { ehash, sat, into });
+    }
+    let finder = Owner::Household("finder".to_owned());
+    rig.block(&finder, EACH).await;
+    rig.node.mine(99);
+    until_state(rig, 1, EpochState::Settled).await;
+    let reward = rig.epoch(1).await.unwrap().reward.get();
+    (holders, reward / (u64::from(many) + 1))
+}
+
+impl Holder {
+    /// Makes a melt quote for everything.
+    async fn quote(&self) -> String {
+        let amount = Some(json!({ "amount": EACH }).to_string());
+        self.ehash.melt_quote(method(), &self.into, None, amount).await.unwrap().id
+    }
+
+    async fn paid(&self) -> u64 {
+        self.sat.check_mint_quote_status(&self.into).await.unwrap().amount_paid.to_u64()
+    }
+}
+
+async fn melt_state(rig: &Rig, quote: &str) -> String {
+    let text = rig.listing(&format!("/ehash/v1/melt/quote/ehash/{quote}")).await;
+    let quote: Value = serde_json::from_str(&text).unwrap_or_default();
+    quote["state"].as_str().unwrap_or(&text).to_owned()
+}
+
+/// After a fault: the melt is paid and its proofs are spent, or neither; and once more is once.
+async fn settle_up(rig: &Rig, holder: &Holder, quote: &str, worth: u64, sum: &mut u64) {
+    let state = melt_state(rig, quote).await;
+    let paid = holder.paid().await;
+    match state.as_str() {
+        "PAID" => assert_eq!(paid, worth),
+        "UNPAID" => assert_eq!(paid, 0),
+        other => panic!("the melt is {other}, {paid} paid"),
+    }
+    holder.ehash.recover_incomplete_sagas().await.unwrap();
+    if paid == 0 {
+        assert_eq!(holder.ehash.total_balance().await.unwrap().to_u64(), EACH, "ehash was lost");
+        let again = holder.quote().await;
+        holder.ehash.prepare_melt(&again, HashMap::new()).await.unwrap().confirm().await.unwrap();
+    }
+    assert_eq!(holder.paid().await, worth);
+    assert_eq!(holder.ehash.total_balance().await.unwrap().to_u64(), 0);
+    *sum += worth;
+    let status = rig.status().await;
+    assert_eq!(status.sats.redeemed.get(), *sum);
+    assert_eq!(status.ehash.redeemed.ehash(), *sum / worth * EACH);
+    assert_eq!(status.halted, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redemption_killed_at_any_row_it_writes_is_paid_once_or_released() {
+    let mut rig = Rig::new(1).await;
+    let (holders, worth) = holders(&mut rig, MOST_ROWS).await;
+    let issued = rig.status().await.ehash.issued;
+    let faults = Faults { path: rig.path("mint/mint.sqlite") };
+    let (mut sum, mut paid_at_once, mut rows) = (0, 0, 1);
+    for holder in &holders {
+        let quote = holder.quote().await;
+        faults.set(rows, Fault::Hang);
+        let (wallet, id) = (holder.ehash.clone(), quote.clone());
+        let melting =
+            tokio::spawn(
+                async move { wallet.prepare_melt(&id, HashMap::new()).await?.confirm().await.map(drop) },
+            );
+        let mut since = Instant::now();
+        while since.elapsed() < HANGING && !melting.is_finished() {
+            if !faults.locked() {
+                since = Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let finished = melting.is_finished();
+        rig.kill9();
+        melting.abort();
+        faults.remove();
+        rig.start().await;
+        paid_at_once += u64::from(melt_state(&rig, &quote).await == "PAID");
+        settle_up(&rig, holder, &quote, worth, &mut sum).await;
+        assert_eq!(rig.status().await.ehash.issued, issued);
+        if finished {
+            assert!(paid_at_once > 1, "no kill came after the payment");
+            assert!(rows > 10, "only {rows} rows were seen");
+            return;
+        }
+        rows += 1;
+    }
+    panic!("a redemption writes more than {MOST_ROWS} rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redemption_that_the_database_refuses_at_any_row_is_paid_once_or_released() {
+    let mut rig = Rig::new(1).await;
+    let (holders, worth) = holders(&mut rig, MOST_ROWS).await;
+    let issued = rig.status().await.ehash.issued;
+    let faults = Faults { path: rig.path("mint/mint.sqlite") };
+    let (mut sum, mut rows) = (0, 1);
+    for holder in &holders {
+        let quote = holder.quote().await;
+        faults.set(rows, Fault::Refuse);
+        let (wallet, id) = (holder.ehash.clone(), quote.clone());
+        let (failed, ups) = (rig.logged("failed a request"), rig.logged("poolbox-mint is up"));
+        let melting =
+            tokio::spawn(
+                async move { wallet.prepare_melt(&id, HashMap::new()).await?.confirm().await.map(drop) },
+            );
+        while !melting.is_finished() && rig.logged("failed a request") == failed {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        faults.remove();
+        let redeemed = rig.logged("failed a request") == failed;
+        // The wallet would wait for news of a melt that it takes for pending.
+        melting.abort();
+        if !redeemed {
+            rig.until("the mint began anew", async |rig| {
+                rig.logged("poolbox-mint is up") > ups && reqwest::get(rig.url("/v1/info")).await.is_ok()
+            })
+            .await;
+        }
+        settle_up(&rig, holder, &quote, worth, &mut sum).await;
+        assert_eq!(rig.status().await.ehash.issued, issued);
+        if redeemed {
+            assert!(rows > 10, "only {rows} rows were seen");
+            return;
+        }
+        rows += 1;
+    }
+    panic!("a redemption writes more than {MOST_ROWS} rows");
+}
