@@ -166,6 +166,33 @@ mod tests {
             let redeem = |ehash| rate.redeem(Work::from_ehash(ehash)).unwrap().get();
             prop_assert!(redeem(a) + redeem(b) <= redeem(a + b));
         }
+
+        /// Nothing but the amount decides: neither who comes first, nor what was redeemed before.
+        #[test]
+        fn the_order_of_redeeming_changes_nothing(
+            reward in any::<u64>(),
+            work in 1u64..=u64::MAX,
+            fee in 0u32..=1_000_000,
+            cuts in prop::collection::vec(any::<u64>(), 0..40),
+            turn in any::<prop::sample::Index>(),
+        ) {
+            let rate = Rate::new(Sats::new(reward), Work::from_ehash(work), FeePpm::new(fee).unwrap()).unwrap();
+            let mut parts = holdings(work, cuts);
+            let redeem = |parts: &[u64]| -> Vec<u64> {
+                parts.iter().map(|&part| rate.redeem(Work::from_ehash(part)).unwrap().get()).collect()
+            };
+            let mut paid = redeem(&parts);
+            let turn = turn.index(parts.len());
+            parts.rotate_left(turn);
+            paid.rotate_left(turn);
+            prop_assert_eq!(redeem(&parts), paid.clone());
+            // As the mint sums them: no sum on the way is above what can be paid, nor overflows.
+            let mut sum = Some(0u64);
+            for part in paid {
+                sum = sum.and_then(|sum| sum.checked_add(part));
+                prop_assert!(sum.is_some_and(|sum| sum <= rate.payable().get()));
+            }
+        }
     }
 
     #[test]

@@ -246,3 +246,51 @@ async fn a_redemption_that_the_database_refuses_at_any_row_is_paid_once_or_relea
     }
     panic!("a redemption writes more than {MOST_ROWS} rows");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redemptions_that_kills_cut_off_at_any_moment_under_load_are_each_paid_once() {
+    const MANY: u32 = 12;
+    let mut rig = Rig::new(1).await;
+    let (holders, worth) = holders(&mut rig, MANY).await;
+    let miner = Owner::Household("miner".to_owned());
+    let issued = rig.status().await.ehash.issued;
+    let (mut credited, mut moment) = (rig.status().await.ehash.credited.ehash(), 7u64);
+    for _ in 0..6 {
+        let mut melting = Vec::new();
+        for holder in &holders {
+            let wallet = holder.ehash.clone();
+            wallet.recover_incomplete_sagas().await.unwrap();
+            if wallet.total_balance().await.unwrap().to_u64() == 0 {
+                continue;
+            }
+            let quote = holder.quote().await;
+            melting.push(tokio::spawn(async move {
+                wallet.prepare_melt(&quote, HashMap::new()).await?.confirm().await.map(drop)
+            }));
+        }
+        for ehash in 1..=5 {
+            rig.share(&miner, ehash).await;
+            credited += ehash;
+        }
+        moment = (moment * 73 + 11) % 127;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        rig.kill9();
+        melting.iter().for_each(tokio::task::JoinHandle::abort);
+        rig.start().await;
+    }
+    let mut sum = 0;
+    for holder in &holders {
+        holder.ehash.recover_incomplete_sagas().await.unwrap();
+        if holder.ehash.total_balance().await.unwrap().to_u64() > 0 {
+            let quote = holder.quote().await;
+            holder.ehash.prepare_melt(&quote, HashMap::new()).await.unwrap().confirm().await.unwrap();
+        }
+        assert_eq!(holder.paid().await, worth);
+        sum += worth;
+    }
+    rig.until("all work is credited", async |rig| rig.status().await.ehash.credited.ehash() == credited)
+        .await;
+    let status = rig.status().await;
+    assert_eq!((status.sats.redeemed.get(), status.ehash.redeemed.ehash()), (sum, u64::from(MANY) * EACH));
+    assert_eq!((status.ehash.issued, status.halted), (issued, None));
+}

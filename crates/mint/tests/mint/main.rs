@@ -16,6 +16,7 @@ mod paying;
 mod pools;
 mod redeeming;
 mod refusing;
+mod renewing;
 mod reorganising;
 mod rig;
 mod seed;

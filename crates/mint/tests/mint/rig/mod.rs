@@ -132,6 +132,11 @@ impl Rig {
         self.until("the mint answers", async |rig| rig.get::<api::Status>(api::STATUS).await.is_ok()).await;
     }
 
+    /// The running mint's process.
+    pub fn pid(&self) -> u32 {
+        self.mint.as_ref().expect("a running mint").id()
+    }
+
     /// SIGKILL: as a power cut would.
     pub fn kill9(&mut self) {
         if let Some(mut mint) = self.mint.take() {
@@ -415,7 +420,9 @@ pub fn method() -> PaymentMethod {
 
 pub fn mint_command(settings: &Path, log: &Path) -> Command {
     let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poolbox-mint"));
+    // A file that may grow no further is an error then, and not the end of the process.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_poolbox-mint")]);
     command.arg("--config").arg(settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command
 }
