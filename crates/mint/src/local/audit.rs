@@ -217,7 +217,7 @@ impl Audit {
             block_hash: payout.hash.to_string(),
             reward: payout.reward,
             on_chain,
-            active: active.map(|standing| standing.confirmations > 0),
+            active: active.map(|standing| standing.is_some_and(|standing| standing.confirmations > 0)),
         }
     }
 }
