@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cdk::mint::Mint;
 use poolbox_accounting::{Epoch, EpochId, EpochRules, EpochState, FeePpm, Mark};
 use poolbox_journal::{Arrival, Cursor, QueueError, QuoteMessage, QuoteQueue};
@@ -25,7 +25,7 @@ use crate::watcher::Watcher;
 /// them.
 const BATCH: usize = 20_000;
 /// Quotes in one transaction, past which it takes no further owner: while it runs, wallets wait.
-const QUOTES_AT_ONCE: usize = 1000;
+const QUOTES_AT_ONCE: usize = 4000;
 /// Pause when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after an error.
@@ -63,6 +63,17 @@ struct Writer {
     /// Whether the last read of the queue did not reach its end.
     behind: bool,
     complaints: Complaints,
+}
+
+impl Step {
+    /// Whether an entry may join: it pays nobody, or somebody who is paid in this step anyway, or the
+    /// step is not full.
+    fn has_room(&self, arrival: &Arrival) -> bool {
+        let QuoteMessage::Create { owner, .. } = &arrival.entry.message else { return true };
+        let open = self.progress.epochs.live().last().map(|epoch| epoch.id);
+        self.credits.len() < QUOTES_AT_ONCE
+            || open.is_some_and(|open| self.credits.contains_key(&(open, owner.clone())))
+    }
 }
 
 /// What the task waits for. Each turn meets it again; it is logged once.
@@ -229,19 +240,17 @@ impl Writer {
         arrivals.refused.iter().for_each(|error| self.complaints.raise(error.to_string()));
         let mut step = Step { progress: self.progress.clone(), events: Vec::new(), credits: BTreeMap::new() };
         let (mut taken, mut left) = (0_u64, 0_u64);
-        // A pool whose block the chain has not shown yet holds up no other.
+        // A pool whose next entry has to wait holds up no other, but all that is behind it.
         let mut held_up = BTreeSet::new();
         for arrival in arrivals.entries {
-            let room = step.credits.len() < QUOTES_AT_ONCE;
-            if room && !held_up.contains(&arrival.journal) {
-                let journal = arrival.journal;
-                if self.take(arrival, at_tip, &mut step)? {
-                    taken += 1;
-                    continue;
-                }
+            let journal = arrival.journal;
+            let goes = !held_up.contains(&journal) && step.has_room(&arrival);
+            if goes && self.take(arrival, at_tip, &mut step)? {
+                taken += 1;
+            } else {
                 held_up.insert(journal);
+                left += 1;
             }
-            left += 1;
         }
         let full = step.credits.len() >= QUOTES_AT_ONCE;
         if taken > 0 {
@@ -264,9 +273,15 @@ impl Writer {
     fn take(&self, arrival: Arrival, at_tip: bool, step: &mut Step) -> anyhow::Result<bool> {
         let Arrival { journal, entry } = arrival;
         let progress = &mut step.progress;
+        let cursor = *progress.cursor_of(journal);
+        ensure!(
+            entry.seq == cursor.seq.next(),
+            "entry {} of journal {journal} does not follow entry {}, which was credited last",
+            entry.seq,
+            cursor.seq
+        );
         match entry.message {
             QuoteMessage::Create { owner, work, through } => {
-                progress.cursor_of(journal);
                 let mark = Mark { entry: entry.seq, share: through };
                 let (epoch, events) = progress.epochs.credit(journal, mark, work, entry.at)?;
                 step.events.extend(events);
@@ -282,7 +297,6 @@ impl Writer {
                     return Ok(false);
                 }
                 tracing::info!(height, block = %block_hash, %journal, %share, known, "block announced by the pool");
-                progress.cursor_of(journal);
                 let mark = Mark { entry: entry.seq, share };
                 step.events.extend(progress.epochs.announce(block_hash, journal, mark));
             }
@@ -340,14 +354,20 @@ impl Writer {
     }
 }
 
-/// Why crediting must not go on until a person has looked: an invariant fails, or the queue's own
-/// journal is an older copy.
+/// What SQLite says of a damaged file; cdk passes its errors on as text.
+const DAMAGED: [&str; 2] = ["database disk image is malformed", "file is not a database"];
+
+/// Why crediting must not go on until a person has looked: an invariant fails, the queue's own
+/// journal is an older copy, or the mint's database is damaged.
 fn halting(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
+    let known = error.chain().find_map(|cause| {
         let breach = cause.downcast_ref::<Breach>().map(Breach::to_string);
         let other = cause.downcast_ref::<QueueError>().filter(|error| error.is_final());
         breach.or_else(|| other.map(QueueError::to_string))
-    })
+    });
+    let text = format!("{error:#}");
+    let damaged = || format!("the mint's database mint.sqlite is damaged ({text}); restore it from a backup");
+    known.or_else(|| DAMAGED.iter().any(|words| text.contains(words)).then(damaged))
 }
 
 /// Unix seconds.

@@ -275,6 +275,36 @@ async fn a_quote_of_a_thousand_payments_is_followed_by_a_further_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mint_far_behind_pays_an_owner_once_for_many_entries() {
+    let mut rig = Rig::new(1).await;
+    rig.stop();
+    for _ in 0..5 {
+        rig.queue_a_share_of_each(300, 2).await;
+    }
+    rig.start().await;
+    rig.until("all is credited", async |rig| rig.status().await.ehash.credited.ehash() == 3000).await;
+    rig.stop();
+    let place = |n| Place::credit(EpochId::new(1), &Owner::Household(format!("room-{n}")));
+    for n in [0, 150, 299] {
+        let credit: Credit = rig.books(&place(n)).await.unwrap();
+        assert_eq!((credit.paid.ehash(), credit.payments), (10, 1));
+    }
+
+    // More owners than one transaction pays.
+    for _ in 0..2 {
+        rig.queue_a_share_of_each(4100, 1).await;
+    }
+    rig.start().await;
+    rig.until("all is credited", async |rig| rig.status().await.ehash.credited.ehash() == 11_200).await;
+    assert_eq!(rig.status().await.queue.cursor, 5 * 300 + 2 * 4100);
+    rig.stop();
+    for (n, paid) in [(0, 12), (299, 12), (300, 2), (3999, 2), (4000, 2), (4099, 2)] {
+        let credit: Credit = rig.books(&place(n)).await.unwrap();
+        assert_eq!(credit.paid.ehash(), paid, "room-{n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mistakes_end_with_status_two_and_change_nothing() {
     let mut rig = Rig::new(1).await;
     rig.stop();

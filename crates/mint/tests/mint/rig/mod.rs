@@ -185,6 +185,28 @@ impl Rig {
         append(journal, owner, ehash, hash, None).await
     }
 
+    /// Journals a share of each of so many owners, `room-0` and on, at once, and waits until they are in
+    /// the queue.
+    pub async fn queue_a_share_of_each(&mut self, owners: u64, ehash: u64) {
+        let share = |n: u64| NewShare {
+            identity: Arc::new(Identity {
+                owner: Owner::Household(format!("room-{n}")),
+                worker: "rig".to_owned(),
+            }),
+            work: Work::from_ehash(ehash),
+            hash: BlockHash::hash(&(self.shares + n).to_be_bytes()),
+            at_ms: poolbox_mint::crediting::unix_time() * 1000,
+            block_height: None,
+        };
+        let shares: Vec<NewShare> = (0..owners).map(share).collect();
+        self.shares += owners;
+        let journal = self.journal.as_ref().unwrap();
+        let last = journal.append(shares).await.unwrap();
+        while journal.stats().totals.queued_through < last {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// A share of `owner` solves a block that pays the mint: the pool journals it and the node has it.
     pub async fn block(&mut self, owner: &Owner, ehash: u64) -> BlockHash {
         let journal = self.journal.clone().unwrap();

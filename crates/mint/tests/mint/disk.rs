@@ -1,0 +1,101 @@
+//! The mint's database in trouble while work comes in: crediting waits or halts, says so in the status,
+//! and when the trouble is over everything is credited once.
+
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use poolbox_accounting::Owner;
+use rusqlite::Connection;
+
+use crate::rig::Rig;
+
+fn owner() -> Owner {
+    Owner::Household("garage".to_owned())
+}
+
+/// A mint that has credited 50.
+async fn rig() -> Rig {
+    let mut rig = Rig::new(1).await;
+    rig.share(&owner(), 50).await;
+    rig.until_amounts(&owner(), 1, 50, 50).await;
+    rig
+}
+
+async fn until_told(rig: &Rig) -> String {
+    rig.until("the trouble is told", async |rig| rig.status().await.queue.trouble.is_some()).await;
+    assert!(rig.logged("crediting waits") > 0);
+    rig.status().await.queue.trouble.unwrap()
+}
+
+/// Work of 7 comes in; until now it must not have been credited.
+async fn assert_it_goes_on(rig: &Rig) {
+    rig.until_amounts(&owner(), 1, 57, 57).await;
+    rig.until("no trouble is told", async |rig| rig.status().await.queue.trouble.is_none()).await;
+    let status = rig.status().await;
+    assert_eq!((status.halted, status.ehash.credited.ehash()), (None, 57));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_database_is_waited_for() {
+    let mut rig = rig().await;
+    let other = Connection::open(rig.path("mint/mint.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    rig.share(&owner(), 7).await;
+    let told = until_told(&rig).await;
+    assert!(told.contains("locked"), "{told}");
+    assert_eq!(rig.amounts(&owner(), 1).await, Some((50, 50, 0)));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_it_goes_on(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_nothing_more_is_waited_for() {
+    let mut rig = rig().await;
+    rig.stop();
+    // No file of the mint may grow past its first byte, as on a full disk; it is told and not killed.
+    rig.start_through("trap '' XFSZ; exec \"$0\" \"$@\"").await;
+    let pid = rig.mint_pid().to_string();
+    let limit = |size: &str| {
+        let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={size}:")]).status();
+        assert!(limited.unwrap().success());
+    };
+    limit("1");
+    rig.share(&owner(), 7).await;
+    let told = until_told(&rig).await;
+    assert!(told.contains("disk"), "{told}");
+    assert_eq!(rig.amounts(&owner(), 1).await, Some((50, 50, 0)));
+    limit("unlimited");
+    assert_it_goes_on(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_halts_the_mint_and_a_restored_one_is_credited_on() {
+    let mut rig = rig().await;
+    rig.stop();
+    let path = rig.path("mint/mint.sqlite");
+    let (page, size) = {
+        let database = Connection::open(&path).unwrap();
+        database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        let quotes = "SELECT rootpage FROM sqlite_schema WHERE name = 'mint_quote'";
+        let page: u64 = database.query_row(quotes, [], |row| row.get(0)).unwrap();
+        let size: u64 = database.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        (page, size)
+    };
+    let good = std::fs::read(&path).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&vec![0xaa; size as usize], (page - 1) * size).unwrap();
+
+    rig.share(&owner(), 7).await;
+    rig.start().await;
+    rig.until("the mint halts", async |rig| rig.status().await.halted.is_some()).await;
+    let reason = rig.status().await.halted.unwrap();
+    assert!(reason.contains("mint.sqlite is damaged") && reason.contains("backup"), "{reason}");
+    rig.kill9();
+
+    for beside in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{beside}", path.display()));
+    }
+    std::fs::write(&path, good).unwrap();
+    rig.start().await;
+    assert_it_goes_on(&rig).await;
+}
