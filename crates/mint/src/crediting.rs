@@ -374,3 +374,20 @@ fn halting(error: &anyhow::Error) -> Option<String> {
 pub fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_database_halts_and_a_full_or_busy_one_does_not() {
+        let said = |words: &str| halting(&anyhow::anyhow!("Error code: {words}").context("write the books"));
+        for damaged in DAMAGED {
+            let reason = said(damaged).unwrap();
+            assert!(reason.contains("mint.sqlite is damaged") && reason.contains("backup"), "{reason}");
+        }
+        for passing in ["database is locked", "database or disk is full", "disk I/O error"] {
+            assert_eq!(said(passing), None);
+        }
+    }
+}
