@@ -172,7 +172,7 @@ in
                       "${cfg.packages.core}/bin/bitcoin-node"
                   )
                   "-conf=${top.settingsDir}/bitcoin.conf"
-                  "-datadir=${common.state}/node"
+                  "-datadir=${common.state}/node/\${POOLBOX_NETWORK}"
                   (
                     if branch then
                       "-startupnotify='${pkgs.systemd}/bin/systemd-notify --ready'"
@@ -189,11 +189,15 @@ in
                 ]
                 ++ lib.optional (cfg.prune == null) "$NODE_ARGUMENTS"
               );
-              EnvironmentFile = lib.mkIf (cfg.prune == null) "/run/poolbox/node.env";
+              EnvironmentFile = [
+                "${top.settingsDir}/environment"
+              ]
+              ++ lib.optional (cfg.prune == null) "/run/poolbox/node.env";
               User = name;
               Group = name;
               SupplementaryGroups = [ "poolbox-logs" ];
-              StateDirectory = "poolbox/node";
+              # One folder a network: signet and devnet are both Core's signet.
+              StateDirectory = [ "poolbox/node" ] ++ map (network: "poolbox/node/${network}") top.settingsNetworks;
               StateDirectoryMode = "0700";
               RuntimeDirectory = name;
               RuntimeDirectoryMode = "0750";

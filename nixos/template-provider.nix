@@ -15,19 +15,29 @@ let
   settings =
     network:
     let
-      inherit (common.networks.${network}) chain extra;
+      inherit (common.networks.${network}) chain;
     in
     ''
       chain=${chain}
       ipcconnect=unix:${common.ipc}
       debug=sv2
+      debuglogfile=${common.logs}/template-provider.log
+      printtoconsole=0
       [${chain}]
       sv2bind=127.0.0.1
       sv2port=${toString cfg.port}
       templateinterval=${toString cfg.intervalSeconds}
       sv2feedelta=${toString cfg.feeDeltaSats}
-    ''
-    + lib.optionalString (extra ? signetchallenge) "signetchallenge=${extra.signetchallenge}\n";
+    '';
+
+  # It makes no folders itself, and keeps its things in one named by the chain.
+  folders =
+    network:
+    let
+      inherit (common.networks.${network}) chain;
+      folder = "poolbox/template-provider/${network}";
+    in
+    [ folder ] ++ lib.optional (chain != "main") "${folder}/${chain}";
 in
 {
   options.services.poolbox.templateProvider = {
@@ -70,7 +80,10 @@ in
 
   config = lib.mkIf (top.enable && cfg.kind == "sv2-tp") (
     lib.mkMerge [
-      (common.user name [ "poolbox-node" ])
+      (common.user name [
+        "poolbox-node"
+        "poolbox-logs"
+      ])
       {
         environment.etc = common.settingsFiles top.settingsNetworks "sv2-tp.conf" (network: { text = settings network; });
 
@@ -88,13 +101,18 @@ in
               ExecStart = lib.concatStringsSep " " [
                 "${cfg.package}/bin/sv2-tp"
                 "-conf=${top.settingsDir}/sv2-tp.conf"
-                "-datadir=${common.state}/template-provider"
+                "-datadir=${common.state}/template-provider/\${POOLBOX_NETWORK}"
               ];
               User = name;
               Group = name;
-              SupplementaryGroups = [ "poolbox-node" ];
-              StateDirectory = "poolbox/template-provider";
+              SupplementaryGroups = [
+                "poolbox-node"
+                "poolbox-logs"
+              ];
+              EnvironmentFile = "${top.settingsDir}/environment";
+              StateDirectory = [ "poolbox/template-provider" ] ++ lib.concatMap folders top.settingsNetworks;
               StateDirectoryMode = "0700";
+              ReadWritePaths = [ common.logs ];
               IPAddressDeny = "any";
               IPAddressAllow = "localhost";
             };
