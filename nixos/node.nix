@@ -150,6 +150,21 @@ in
 
         environment.etc = common.settingsFiles top.settingsNetworks "bitcoin.conf" (network: { text = settings network; });
 
+        # Not systemd's RuntimeDirectory, which goes when the node does: others have parts of it mounted.
+        systemd.tmpfiles.settings."10-poolbox" = {
+          ${common.doors}.d = {
+            mode = "0750";
+            user = name;
+            group = name;
+          };
+          # Where whoever mines over the IPC keeps the blocks it found, beside the socket.
+          "${common.doors}/solutions".d = {
+            mode = "0770";
+            user = name;
+            group = name;
+          };
+        };
+
         systemd.services.${name} = {
           description = "Poolbox: Bitcoin node";
           wantedBy = [ "multi-user.target" ];
@@ -199,9 +214,10 @@ in
               # One folder a network: signet and devnet are both Core's signet.
               StateDirectory = [ "poolbox/node" ] ++ map (network: "poolbox/node/${network}") top.settingsNetworks;
               StateDirectoryMode = "0700";
-              RuntimeDirectory = name;
-              RuntimeDirectoryMode = "0750";
-              ReadWritePaths = [ common.logs ];
+              ReadWritePaths = [
+                common.doors
+                common.logs
+              ];
               # Peers' addresses and interfaces.
               RestrictAddressFamilies = common.hardening.RestrictAddressFamilies ++ [ "AF_NETLINK" ];
               # Reading the chain at the start, and writing it at the end, take as long as they take.

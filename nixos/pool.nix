@@ -136,7 +136,7 @@ in
               # Its group reads the journal; keys are for its user alone, whatever this says.
               StateDirectoryMode = "0750";
               UMask = "0027";
-              ReadWritePaths = [ common.logs ];
+              ReadWritePaths = [ common.logs ] ++ lib.optional ipc "${common.doors}/solutions";
               LimitNOFILE = 65536;
             }
             // lib.optionalAttrs (cfg.allowedAddresses != null) {

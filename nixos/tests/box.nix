@@ -29,7 +29,7 @@ in
           for url, user in [("stratum+tcp://box:3333", "garage.one"), (f"stratum2+tcp://box:34254/{key}", "attic.two")]:
               miner.succeed(f"poolbox-miner --url {url} --user {user} --threads 1 --max-hashrate 60k >&2 &")
           box.wait_until_succeeds(
-              f"{ask('pool', '/status')} | jq --exit-status '[.workers[] | select(.shares.accepted > 2)] | length == 2'",
+              f"{ask('pool', '/status')} | jq --exit-status '[.workers[] | select(.accepted > 2)] | length == 2'",
               timeout=300,
           )
           box.wait_until_succeeds(

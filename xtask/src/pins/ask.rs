@@ -74,7 +74,7 @@ pub fn refs(repository: &str) -> Result<Refs, String> {
     let mut git = Command::new("git");
     git.args(["ls-remote", "--heads", "--tags", &format!("https://github.com/{repository}")]);
     git.env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null());
-    said(git).map(|text| read_refs(&text))
+    said(&mut git).map(|text| read_refs(&text))
 }
 
 /// The newest release of a crate.
@@ -82,8 +82,10 @@ pub fn refs(repository: &str) -> Result<Refs, String> {
 /// # Errors
 /// Why it could not be asked.
 pub fn newest_crate(name: &str) -> Result<String, String> {
-    let text = said(cargo(["search", "--quiet", "--limit", "1", name]))?;
-    parse_search(&text, name).ok_or_else(|| format!("the registry does not list {name}"))
+    let mut info = cargo(["info", "--quiet", name]);
+    // Elsewhere than in the workspace, which would answer for the registry.
+    let text = said(info.current_dir("/"))?;
+    parse_info(&text).ok_or_else(|| format!("the registry tells no version of {name}"))
 }
 
 /// The newest tag that is named like this one: the same words, higher numbers, no release candidate.
@@ -133,13 +135,15 @@ fn split(version: &str) -> (String, Vec<u64>) {
     (words, numbers)
 }
 
-/// The first line of `cargo search`: `name = "1.2.3"    # what it is`.
-fn parse_search(text: &str, name: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name))?;
-    line.split('"').nth(1).map(str::to_owned)
+/// What `cargo info` says: `version: 1.2.3`, or `version: 1.2.3 (latest 1.2.4)`.
+fn parse_info(text: &str) -> Option<String> {
+    let version = text.lines().find_map(|line| line.strip_prefix("version: "))?;
+    let latest =
+        version.split_once("(latest ").map(|(_, rest)| rest.split([' ', ')']).next().unwrap_or(rest));
+    Some(latest.or_else(|| version.split(' ').next())?.to_owned())
 }
 
-fn said(mut command: Command) -> Result<String, String> {
+fn said(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -192,15 +196,15 @@ mod tests {
     fn what_cannot_be_reached_is_said_and_breaks_nothing() {
         let mut nobody = Command::new("sh");
         nobody.args(["-c", "echo 'fatal: unable to look up the host' >&2; exit 128"]);
-        let found = Found::Unreachable(said(nobody).unwrap_err());
+        let found = Found::Unreachable(said(&mut nobody).unwrap_err());
         assert_eq!(found.to_string(), "could not be asked: unable to look up the host");
         assert!(!found.is_broken());
     }
 
     #[test]
     fn the_registrys_answer_is_read() {
-        let text = "cdk-cli = \"0.19.0\"   # a wallet\ncdk = \"0.18.4\"    # kit\n";
-        assert_eq!(parse_search(text, "cdk").as_deref(), Some("0.18.4"));
-        assert_eq!(parse_search(text, "bdk"), None);
+        assert_eq!(parse_info("cdk\nA kit\nversion: 0.18.3\nlicense: MIT\n").as_deref(), Some("0.18.3"));
+        assert_eq!(parse_info("version: 0.18.3 (latest 0.18.4)\n").as_deref(), Some("0.18.4"));
+        assert_eq!(parse_info("cdk\n"), None);
     }
 }
