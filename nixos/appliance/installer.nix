@@ -45,13 +45,9 @@ in
       TTYPath = "/dev/tty2";
       TTYReset = true;
       Restart = "no";
-      CapabilityBoundingSet = [
-        "CAP_SYS_ADMIN"
-        "CAP_SYS_TTY_CONFIG"
-      ];
+      CapabilityBoundingSet = "CAP_SYS_ADMIN";
       PrivateUsers = false;
       PrivateDevices = false;
-      PrivateMounts = false;
       DeviceAllow = [
         "block-* rw"
         "char-tty rw"
@@ -65,6 +61,7 @@ in
       ];
       SystemCallFilter = [
         "@system-service"
+        "~@resources"
         "@mount"
       ];
     };
