@@ -83,7 +83,7 @@ done
 # Something that would answer, if it were asked.
 (cd /tmp && mkdir -p empty && exec python3 -m http.server --bind 0.0.0.0 --directory empty 8000 >/dev/null 2>&1) &
 stranger=$!
-check "a service nobody named answers here" within 10 here 8000
+check "a service nobody named answers here" within 30 here 8000
 for port in 8000 22 8332 8442 8333 38333; do
   check "port $port does not answer the network" not open_port $port
 done
