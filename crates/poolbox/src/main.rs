@@ -69,7 +69,7 @@ enum Command {
     Restore(restore::Options),
     /// Recompute every epoch from the journal, and compare it with what the mint did.
     Audit(audit::Options),
-    /// Write shares, credits, epochs or settlements as a table.
+    /// Write shares, credits, epochs, settlements or payouts as a table.
     Export(export::Options),
     /// Show on a monitor where the box is found and whether it works.
     Screen(screen::Options),

@@ -11,6 +11,18 @@ pub const AUDIT: &str = "/audit";
 /// Path under which `/{n}` gives [`AuditEpoch`].
 pub const AUDIT_EPOCHS: &str = "/audit/epochs";
 
+/// Path of the list of [`AuditMelt`]s.
+pub const AUDIT_MELTS: &str = "/audit/melts";
+
+/// A melt of sat ecash that was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditMelt {
+    /// Its quote.
+    pub quote: String,
+    /// What arrived.
+    pub amount: Sats,
+}
+
 /// What the books say over all epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditBooks {

@@ -46,7 +46,12 @@ pub fn router(audit: Audit) -> Router {
     Router::new()
         .route(api::AUDIT, get(books))
         .route(&format!("{}/{{n}}", api::AUDIT_EPOCHS), get(epoch))
+        .route(api::AUDIT_MELTS, get(melts))
         .with_state(Arc::new(audit))
+}
+
+async fn melts(State(audit): State<Arc<Audit>>) -> Reply<Vec<api::AuditMelt>> {
+    audit.melts().await.map(Json).map_err(broken)
 }
 
 async fn books(State(audit): State<Arc<Audit>>) -> Reply<api::AuditBooks> {
@@ -202,6 +207,19 @@ impl Audit {
             ehash: offers.iter().map(|offer| offer.ehash).sum(),
             sats: offers.iter().map(|offer| offer.sats).sum(),
         })
+    }
+
+    /// Melts of sat ecash that were paid.
+    async fn melts(&self) -> anyhow::Result<Vec<api::AuditMelt>> {
+        let quotes = self.mint.localstore().get_melt_quotes().await?;
+        let paid = quotes
+            .into_iter()
+            .filter(|quote| quote.unit == CurrencyUnit::Sat && quote.state == MeltQuoteState::Paid);
+        let melt = |quote: cdk::mint::MeltQuote| api::AuditMelt {
+            quote: quote.id.to_string(),
+            amount: Sats::new(quote.amount().value()),
+        };
+        Ok(paid.map(melt).collect())
     }
 
     /// A payout, and what the chain says of it.

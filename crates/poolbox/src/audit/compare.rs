@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use poolbox_accounting::{Sats, Work};
-use poolbox_api::mint::{AuditBooks, AuditCredit, AuditEpoch, Redemptions};
+use poolbox_api::mint::payouts::{Payout, Stage};
+use poolbox_api::mint::{AuditBooks, AuditCredit, AuditEpoch, AuditMelt, Redemptions};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Facts;
@@ -52,6 +53,10 @@ pub struct Evidence {
     pub journals: Vec<Facts>,
     /// Each epoch, oldest first.
     pub epochs: Vec<AuditEpoch>,
+    /// Every standing payout.
+    pub payouts: Vec<Payout>,
+    /// Every melt of sats that was paid.
+    pub melts: Vec<AuditMelt>,
 }
 
 /// Collects differences.
@@ -96,6 +101,7 @@ pub fn compare(evidence: &Evidence) -> (Vec<Line>, Vec<Difference>) {
         check_books(&newest.books, &evidence.epochs, &mut findings);
     }
     check_cursors(evidence, &mut findings);
+    check_payouts(evidence, &mut findings);
     (lines, findings.0.into_iter().collect())
 }
 
@@ -246,6 +252,26 @@ fn check_cursors(evidence: &Evidence, findings: &mut Findings) {
                 );
             }
             Some(_) => {}
+        }
+    }
+}
+
+/// Every payout that counts as paid was paid by a melt of its own.
+fn check_payouts(evidence: &Evidence, findings: &mut Findings) {
+    let melts: BTreeMap<&String, Sats> =
+        evidence.melts.iter().map(|melt| (&melt.quote, melt.amount)).collect();
+    let mut used = BTreeSet::new();
+    for payout in evidence.payouts.iter().filter(|payout| payout.stage == Stage::Confirmed) {
+        let place = format!("payout {} to {}", payout.n, payout.owner);
+        let melt = payout.melt_quote.as_ref().and_then(|quote| Some((quote, *melts.get(quote)?)));
+        match melt {
+            None => findings.note(&place, "it counts as paid, and no melt was paid for it".to_owned()),
+            Some((quote, _)) if !used.insert(quote) => {
+                findings.note(&place, format!("melt {quote} paid another one already"));
+            }
+            Some((_, amount)) => {
+                findings.same(&place, "amount", ("by its record", payout.amount), ("by its melt", amount));
+            }
         }
     }
 }

@@ -1,10 +1,36 @@
 //! A good box agrees with itself, and each kind of tampering is found and named.
 
 use poolbox_accounting::{EpochId, EpochState, ShareSeq};
+use poolbox_api::mint::payouts::Kind;
 use poolbox_api::mint::{AuditMark, AuditPayout, AuditRate, AuditSats};
 use poolbox_journal::JournalTotals;
 
 use super::*;
+
+fn melt(quote: &str, sats: u64) -> AuditMelt {
+    AuditMelt { quote: quote.into(), amount: Sats::new(sats) }
+}
+
+fn payout() -> Payout {
+    Payout {
+        n: 7,
+        owner: "garage".into(),
+        target: "somewhere".into(),
+        kind: Kind::Onchain,
+        stage: Stage::Confirmed,
+        amount: Sats::new(90),
+        max_fee: Sats::new(10),
+        fee: Some(Sats::new(10)),
+        melt_quote: Some("q7".into()),
+        proof: None,
+        attempts: 1,
+        planned_at: 1,
+        quoted_at: Some(1),
+        sent_at: Some(2),
+        ended_at: Some(3),
+        trouble: None,
+    }
+}
 
 /// Two owners in two epochs: the first settled and partly redeemed, the second open.
 fn good() -> Evidence {
@@ -82,7 +108,12 @@ fn good() -> Evidence {
         credits: vec![credit("garage", 30, 0)],
         ..settled.clone()
     };
-    Evidence { journals: vec![journal], epochs: vec![settled, open] }
+    Evidence {
+        journals: vec![journal],
+        epochs: vec![settled, open],
+        payouts: vec![payout()],
+        melts: vec![melt("q7", 90)],
+    }
 }
 
 #[test]
@@ -110,7 +141,7 @@ fn a_journal_that_is_not_here_and_pools_that_share_an_epoch() {
 #[test]
 fn each_kind_of_tampering_is_found_and_named() {
     type Tamper = fn(&mut Evidence);
-    let cases: [(&str, &str, Tamper); 19] = [
+    let cases: [(&str, &str, Tamper); 22] = [
         ("a share removed", "share 3 is missing", |e| e.journals[0].gap = Some(3)),
         ("the last share removed", "shares: 5 by its totals and 4 are there", |e| e.journals[0].shares = 4),
         ("a share's work raised", "work: 130 ehash by its totals", |e| {
@@ -159,6 +190,11 @@ fn each_kind_of_tampering_is_found_and_named() {
         ("a quote paid for nothing", "sats paid for ehash: 500 sat in all and 600 sat in the quotes", |e| {
             e.epochs[1].books.sats.for_ehash = Sats::new(600);
         }),
+        ("a payout invented", "no melt was paid for it", |e| e.payouts[0].melt_quote = Some("none".into())),
+        ("a payout raised", "amount: 91 sat by its record and 90 sat by its melt", |e| {
+            e.payouts[0].amount = Sats::new(91);
+        }),
+        ("a payout twice", "melt q7 paid another one already", |e| e.payouts.push(payout())),
         ("the total raised", "work credited: 130 ehash in the epochs and 140 ehash in all", |e| {
             e.epochs[1].books.credited = Work::from_ehash(140);
         }),

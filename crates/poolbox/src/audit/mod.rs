@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use poolbox_accounting::Network;
 use poolbox_api::Client;
+use poolbox_api::mint::payouts::{MAX_PAGE, PAYOUTS, Page, Payout};
 use poolbox_api::mint::{self, AuditBooks, AuditEpoch};
 use poolbox_journal::QueueReader;
 use serde::{Deserialize, Serialize};
@@ -107,10 +108,27 @@ async fn audit(place: &Place, options: &Options, client: &Client) -> anyhow::Res
         journal::read(reader, &boundaries)
     });
     let journals = tokio::task::block_in_place(|| facts.collect::<anyhow::Result<Vec<_>>>())?;
-    let evidence = Evidence { journals, epochs };
+    // Payouts first: a melt that is paid meanwhile is nobody's difference.
+    let payouts = payouts(client).await?;
+    let melts = client.get(mint::AUDIT_MELTS).await?;
+    let evidence = Evidence { journals, epochs, payouts, melts };
     let (epochs, differences) = compare(&evidence);
     let shares = evidence.journals.iter().map(|journal| journal.shares).sum();
     Ok(Report { agrees: differences.is_empty(), epochs, shares, differences })
+}
+
+/// Every standing payout, newest first.
+///
+/// # Errors
+/// When the mint does not answer.
+pub async fn payouts(client: &Client) -> anyhow::Result<Vec<Payout>> {
+    let mut all = Vec::new();
+    let mut page: Page = client.get(&format!("{PAYOUTS}?limit={MAX_PAGE}")).await?;
+    loop {
+        all.append(&mut page.payouts);
+        let Some(before) = page.next else { return Ok(all) };
+        page = client.get(&format!("{PAYOUTS}?before={before}&limit={MAX_PAGE}")).await?;
+    }
 }
 
 /// Where the epochs end in one journal.

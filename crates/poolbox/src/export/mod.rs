@@ -46,6 +46,8 @@ enum What {
     Epochs,
     /// What settled epochs paid for their ehash.
     Settlements,
+    /// Standing payouts, newest first.
+    Payouts,
 }
 
 /// Runs the command.
@@ -60,6 +62,7 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
         What::Credits => credits(place, options.format, out).await?,
         What::Epochs => epochs(place, options.format, out).await?,
         What::Settlements => settlements(place, options.format, out).await?,
+        What::Payouts => payouts(place, options.format, out).await?,
     };
     eprintln!("{rows} rows");
     Ok(())
@@ -176,6 +179,39 @@ async fn settlements(place: &Place, format: Format, out: impl Write) -> anyhow::
                 epoch.redeemed.sats.get().into(),
             ])?;
         }
+    }
+    Ok(table.end()?)
+}
+
+async fn payouts(place: &Place, format: Format, out: impl Write) -> anyhow::Result<u64> {
+    let columns = &[
+        "n",
+        "owner",
+        "target",
+        "kind",
+        "stage",
+        "amount_sat",
+        "fee_sat",
+        "melt_quote",
+        "proof",
+        "planned_at",
+        "ended_at",
+    ];
+    let mut table = Table::begin(out, format, columns)?;
+    for payout in crate::audit::payouts(&place.mint()?).await? {
+        table.row([
+            payout.n.into(),
+            payout.owner.into(),
+            payout.target.into(),
+            format!("{:?}", payout.kind).to_lowercase().into(),
+            format!("{:?}", payout.stage).to_lowercase().into(),
+            payout.amount.get().into(),
+            payout.fee.map(|fee| fee.get()).into(),
+            payout.melt_quote.into(),
+            payout.proof.into(),
+            payout.planned_at.into(),
+            payout.ended_at.into(),
+        ])?;
     }
     Ok(table.end()?)
 }
