@@ -37,7 +37,7 @@ fn a_share_becomes_sats_in_a_second_wallet() {
     let (token, received) = paid_to_carol(&rig);
     let last = again.stopped();
     the_balances_go_on(&first, &last.json());
-    assert!(received <= number(&last.json(), "sats.redeemed"), "more sats than were ever paid");
+    assert!(received <= number(&last.json(), "ehash.issued"), "more ehash than was ever signed");
 
     let mut said = vec![("first start", settled.stderr), ("second start", last.stderr)];
     said.extend(PROCESSES.map(|process| (process, log(&rig, process))));
@@ -48,9 +48,10 @@ fn a_share_becomes_sats_in_a_second_wallet() {
 fn every_field_is_there(summary: &Value, rig: &Rig) {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    let all = ["network", "node_version", "elapsed_s", "steps", "miners", "epoch", "ehash", "sats", "urls"];
+    let all =
+        ["network", "node_version", "elapsed_s", "steps", "miners", "epoch", "ehash", "sats", "paid", "urls"];
     assert_eq!(keys(summary), named(&all));
-    let steps = ["node_ready_s", "first_share_s", "first_token_s", "block_s", "settled_s"];
+    let steps = ["node_ready_s", "first_share_s", "first_token_s", "block_s", "paid_s", "settled_s"];
     assert_eq!(keys(&summary["steps"]), named(&steps));
     let epoch = ["n", "height", "block_hash", "reward_sat", "work_ehash"];
     assert_eq!(keys(&summary["epoch"]), named(&epoch));
@@ -60,7 +61,7 @@ fn every_field_is_there(summary: &Value, rig: &Rig) {
     assert_eq!(summary["network"], "devnet");
     assert!(summary["node_version"].as_str().unwrap() >= "31", "{summary:#}");
     let times = steps.map(|step| summary["steps"][step].as_f64().unwrap());
-    assert!(times.is_sorted() && times[4] <= summary["elapsed_s"].as_f64().unwrap(), "{summary:#}");
+    assert!(times.is_sorted() && times[5] <= summary["elapsed_s"].as_f64().unwrap(), "{summary:#}");
     let v2 = summary["urls"]["stratum_v2"].as_str().unwrap();
     assert!(v2.starts_with(&format!("stratum2+tcp://127.0.0.1:{}/9", rig.stratum_v2_port)), "{v2}");
     let urls = json!({
@@ -81,9 +82,14 @@ fn the_numbers_add_up(summary: &Value) {
     assert!(of("sats.outstanding") <= of("sats.reserve"), "{summary:#}");
     let miners = summary["miners"].as_array().unwrap();
     let names: Vec<_> = miners.iter().map(|miner| miner["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["attic.two", "garage.one"]);
+    let address = summary["paid"]["on_chain"]["address"].as_str().unwrap();
+    assert_eq!(names, ["garage.one", &format!("{address}.two")]);
     let protocols: Vec<_> = miners.iter().map(|miner| miner["protocol"].as_str().unwrap()).collect();
-    assert_eq!(protocols, ["sv2", "sv1"]);
+    assert_eq!(protocols, ["sv1", "sv2"]);
+    assert!(of("paid.by_token_sat") > 0 && of("paid.on_chain.sat") > 0, "{summary:#}");
+    assert!(of("paid.on_chain.fee_sat") > 0, "{summary:#}");
+    let output = summary["paid"]["on_chain"]["output"].as_str().unwrap();
+    assert_eq!(output.split_once(':').map(|(txid, _)| txid.len()), Some(64), "{output}");
     for miner in miners {
         assert!(miner["accepted"].as_u64() > Some(0), "{miner}");
         assert_eq!(miner["rejected"], 0, "{miner}");
@@ -129,18 +135,24 @@ fn the_balances_go_on(first: &Value, last: &Value) {
     assert!(number(last, "sats.outstanding") <= number(last, "sats.reserve"), "{last:#}");
 }
 
-/// The commands that a person types: what the other miner earned goes to a third wallet.
+/// The commands that a person types: ehash that waits for its epoch goes to a third wallet.
 fn paid_to_carol(rig: &Rig) -> (String, u64) {
-    let claimed = rig.poolbox(&["claim", "attic", "--json"]).json();
-    assert!(number(&claimed, "minted") > 0, "{claimed:#}");
+    let kept = rig.poolbox(&["claim", "garage", "--keep", "--json"]).json();
+    let waiting = kept["waiting"].as_array().and_then(|waiting| waiting.last());
+    let epoch = waiting.unwrap_or_else(|| panic!("no ehash waits: {kept:#}"))["epoch"].to_string();
+    let claimed = rig.poolbox(&["claim", "garage", "--ehash", &epoch, "--json"]).json();
     let token = claimed["token"].as_str().unwrap_or_else(|| panic!("no token: {claimed:#}")).to_owned();
-    let unspent = || rig.poolbox(&["tokens", "attic", "--json"]).json();
-    assert_eq!(unspent()[0]["text"], claimed["token"], "a token that nobody has spent is not listed");
+    // The demo that runs meanwhile makes tokens too.
+    let is_listed = || {
+        let unspent = rig.poolbox(&["tokens", "garage", "--json"]).json();
+        unspent.as_array().unwrap().iter().any(|listed| listed["text"] == claimed["token"])
+    };
+    assert!(is_listed(), "a token that nobody has spent is not listed");
     let received = rig.poolbox_reads(&["receive", "--wallet", "carol", "--json"], &token).json();
-    assert_eq!(unspent(), json!([]));
-    assert_eq!(received["sats"], claimed["amount"], "{received:#}");
-    assert_eq!(received["balance"], received["sats"]);
-    (token, number(&received, "sats"))
+    assert!(!is_listed(), "a token that was received is still listed");
+    assert_eq!(received["amount"], claimed["amount"], "{received:#}");
+    assert_eq!(received["balance"], received["amount"]);
+    (token, number(&received, "amount"))
 }
 
 fn no_secret_is_told(rig: &Rig, said: &[(&str, String)], token: &str) {

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cdk::nuts::CurrencyUnit;
 use poolbox_accounting::{EpochId, EpochState, Sats};
+use poolbox_api::mint::payouts::Payout;
 use poolbox_api::mint::{self, Claimed, Epoch};
 use poolbox_api::pool;
 use poolbox_wallet::Purse;
 use serde::Serialize;
 
 use super::Step;
+use super::payee;
 use super::processes::Processes;
 use crate::claim;
 use crate::place::Place;
@@ -32,6 +34,8 @@ pub struct Times {
     pub first_token_s: Option<f64>,
     /// The pool found a block and an epoch closed.
     pub block_s: Option<f64>,
+    /// An owner that is an address was paid on-chain.
+    pub paid_s: Option<f64>,
     /// A second wallet holds sats.
     pub settled_s: Option<f64>,
 }
@@ -45,6 +49,10 @@ pub struct Line {
     pub node_version: Option<String>,
     /// The epoch that was redeemed, or the last that closed.
     pub epoch: Option<EpochId>,
+    /// What the owner that is an address was paid.
+    pub payout: Option<Payout>,
+    /// What the second wallet received by token.
+    pub received: Option<Sats>,
     waiting_for: &'static str,
     /// What the last question was refused with.
     trouble: Option<String>,
@@ -58,6 +66,8 @@ impl Line {
             times: Times::default(),
             node_version: None,
             epoch: None,
+            payout: None,
+            received: None,
             waiting_for: "the node has not started",
             trouble: None,
         }
@@ -149,6 +159,7 @@ impl Line {
         let number = self.epoch.context("an epoch closed")?;
         self.say("mining 100 blocks at full speed, so that the reward can be spent (about a minute)");
         self.wait("the reward is not spendable yet (see mint.log)");
+        let earlier = payee::paid(place).await?.map(|payout| payout.n);
         processes.start_miners(true).await?;
         let started = self.started;
         let mut told = Instant::now();
@@ -170,6 +181,17 @@ impl Line {
             }
         })
         .await?;
+        self.wait("the owner that is an address was not paid on-chain (see mint.log)");
+        // Blocks go on at full speed: its transaction has to be in one.
+        let payout = self
+            .until_some(processes, || async {
+                Ok(payee::paid(place).await?.filter(|payout| Some(payout.n) > earlier))
+            })
+            .await?;
+        let Payout { target, amount, fee, .. } = &payout;
+        let said = format!("{target} was paid {amount} on-chain, fee {}", fee.unwrap_or_default());
+        self.times.paid_s = Some(self.reached(&said));
+        self.payout = Some(payout);
         processes.start_miners(false).await?;
         self.wait("the ehash was not redeemed (see mint.log)");
         // The mint pays only what its own wallet says can be spent: a sync later.
@@ -181,6 +203,7 @@ impl Line {
             .await?;
         self.wait("the second wallet did not receive the sats");
         let received = send_to_second(place).await?;
+        self.received = Some(received);
         let Claimed { redeemed, sats, .. } = claimed;
         let said = format!("{redeemed} redeemed for {sats}; the second wallet received {received}");
         self.times.settled_s = Some(self.reached(&said));

@@ -3,6 +3,7 @@
 mod child;
 mod devnet;
 mod line;
+mod payee;
 mod processes;
 mod setup;
 mod summary;
@@ -67,7 +68,8 @@ pub enum Step {
     FirstToken,
     /// The pool found a block, and the epoch closed with it.
     Block,
-    /// The reward matured, ehash became sats, and a second wallet received them.
+    /// The reward matured: one owner was paid on-chain, and the ehash of another became sats that a
+    /// second wallet received.
     Settled,
 }
 

@@ -7,10 +7,13 @@ use tokio::process::Command;
 
 use super::child::{Child, Program};
 use super::devnet::Devnet;
+use super::payee;
 use super::setup::Ready;
 
-/// The two miners, of Sv1 and Sv2: names as an owner would type them.
-pub const MINERS: [(&str, &str); 2] = [("miner-one", "garage.one"), ("miner-two", "attic.two")];
+/// The user name of the miner of Sv1: a name of the house, whose owner claims.
+const FIRST_USER: &str = "garage.one";
+/// The worker of the miner of Sv2, whose owner is an address that the mint pays by itself.
+const SECOND_WORKER: &str = "two";
 /// Together a block every ten seconds at devnet's first difficulty.
 const GENTLE: &str = "240k";
 const NODE: &str = "node";
@@ -75,10 +78,14 @@ impl Processes {
         for miner in self.miners.drain(..) {
             miner.stop().await;
         }
-        let urls = [self.ready.stratum_v1(), self.ready.stratum_v2()?];
-        for ((name, user), url) in MINERS.into_iter().zip(urls) {
+        let payee = payee::address(&self.ready.place)?;
+        let miners = [
+            ("miner-one", FIRST_USER.to_owned(), self.ready.stratum_v1()),
+            ("miner-two", format!("{payee}.{SECOND_WORKER}"), self.ready.stratum_v2()?),
+        ];
+        for (name, user, url) in miners {
             let mut arguments: Vec<OsString> =
-                ["--url", &url, "--user", user, "--threads", "1"].map(OsString::from).into();
+                ["--url", &url, "--user", &user, "--threads", "1"].map(OsString::from).into();
             if !full_speed {
                 arguments.extend(["--max-hashrate", GENTLE].map(OsString::from));
             }
@@ -132,6 +139,7 @@ impl Processes {
         eprintln!("            poolbox --state {state} status");
         eprintln!("            poolbox --state {state} logs --follow");
         eprintln!("  claim     poolbox --state {state} claim garage");
+        eprintln!("  payouts   poolbox --state {state} payouts");
     }
 
     /// Stops everything, the last started first.

@@ -18,7 +18,23 @@ pub struct Summary {
     epoch: Option<Epoch>,
     ehash: Option<Ehash>,
     sats: Option<SatTotals>,
+    paid: Paid,
     urls: Urls,
+}
+
+/// How the two owners were paid.
+#[derive(Debug, Serialize)]
+struct Paid {
+    on_chain: Option<OnChain>,
+    by_token_sat: Option<Sats>,
+}
+
+#[derive(Debug, Serialize)]
+struct OnChain {
+    address: String,
+    sat: Sats,
+    fee_sat: Option<Sats>,
+    output: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +118,15 @@ pub async fn collect(processes: &Processes, line: &Line) -> Summary {
             outstanding: mint.sats.outstanding,
             redeemed: mint.sats.redeemed,
         }),
+        paid: Paid {
+            on_chain: line.payout.clone().map(|payout| OnChain {
+                address: payout.target,
+                sat: payout.amount,
+                fee_sat: payout.fee,
+                output: payout.proof,
+            }),
+            by_token_sat: line.received,
+        },
         urls: Urls {
             dashboard: processes.ready.dashboard(),
             mint: format!("http://127.0.0.1:{}", processes.ready.mint_port),
