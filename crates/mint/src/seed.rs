@@ -52,6 +52,20 @@ impl Renewal {
     }
 }
 
+/// Refuses a data directory that a mint has used.
+///
+/// # Errors
+/// [`Misconfigured`] naming what is there.
+pub fn refuse_existing(data_dir: &Path) -> Result<(), Misconfigured> {
+    let existing = [data_dir.join(FILE), data_dir.join(BOOKS)].into_iter().find(|path| path.exists());
+    existing.map_or(Ok(()), |existing| {
+        let existing = existing.display();
+        Err(Misconfigured::new(format!(
+            "{existing} exists; a seed is restored into an empty data_dir only: move this one away first"
+        )))
+    })
+}
+
 /// Writes the seed with these words into a data directory that has none.
 ///
 /// # Errors
@@ -64,15 +78,6 @@ pub fn restore(
     now: u64,
 ) -> anyhow::Result<String> {
     let seed = data_dir.join(FILE);
-    for existing in [&seed, &data_dir.join(BOOKS)] {
-        if existing.exists() {
-            let existing = existing.display();
-            return Err(Misconfigured::new(format!(
-                "{existing} exists; a seed is restored into an empty data_dir only: move this one away first"
-            ))
-            .into());
-        }
-    }
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let fingerprint =
         poolbox_wallet::fingerprint(&words).map_err(|error| Misconfigured::new(error.to_string()))?;

@@ -72,6 +72,7 @@ pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
 /// # Errors
 /// [`Misconfigured`] when there is a seed already or the words are none; as [`init`].
 pub fn restore_seed(settings: &Settings, words: &str, since: u32) -> anyhow::Result<()> {
+    seed::refuse_existing(&settings.data_dir)?;
     if let QueueSource::Journal(journal) = &settings.queue
         && journal.exists()
     {
