@@ -60,7 +60,7 @@ impl Purses {
     /// Wallets below `data_dir` for the mint with these public routes.
     ///
     /// # Errors
-    /// Never: see [`inside::connector`].
+    /// Never, for our own URL.
     pub fn new(
         mint: Arc<Mint>,
         keys: Keys,
