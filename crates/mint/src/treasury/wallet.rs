@@ -21,6 +21,9 @@ const SYNC_SECONDS: u64 = 2;
 const BATCH_POLL: Duration = Duration::from_secs(2);
 /// Fee rate where the node has no estimate, as on a young chain.
 const FALLBACK_SAT_PER_VB: f64 = 2.0;
+/// Coins that a quote counts on. cdk-bdk's 24 would refuse a payment out of many small coins that the
+/// wallet can well make; a transaction of so many inputs is still one that nodes relay.
+const QUOTE_COINS: usize = 1_000;
 /// How long its tasks may take to end.
 const SHUTDOWN_SECONDS: u64 = 5;
 
@@ -80,6 +83,7 @@ fn batches(network: Network) -> BatchConfig {
         fee_options: vec![PaymentTier::Immediate, PaymentTier::Standard],
         fee_estimation: FeeEstimationConfig {
             fallback_sat_per_vb: FALLBACK_SAT_PER_VB,
+            quote_max_input_count: QUOTE_COINS,
             ..FeeEstimationConfig::default()
         },
         ..BatchConfig::default()

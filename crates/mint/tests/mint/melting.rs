@@ -125,6 +125,26 @@ async fn sats_leave_on_chain_and_the_wallet_that_sent_them_pays_the_fee() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_may_take_many_coins() {
+    let rig = Rig::new(1).await;
+    rig.mine_unannounced(40);
+    rig.node.mine(100);
+    rig.until("the rewards can be spent", async |rig| {
+        let status = rig.status().await;
+        u64::from(status.chain.height) == rig.node.height()
+            && status.sats.immature == Sats::ZERO
+            && status.sats.onchain > Sats::ZERO
+    })
+    .await;
+    let all = rig.status().await.sats.onchain.get();
+    let body = json!({ "unit": "sat", "request": somewhere(1), "amount": all - 1_000_000 });
+    let answer =
+        reqwest::Client::new().post(rig.url("/v1/melt/quote/onchain")).json(&body).send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, 200, "{all}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "finds a defect that is not mended: see \"known\" under Reserves in docs/operate.md"]
 async fn a_melt_that_is_cut_off_anywhere_is_paid_once_or_given_back() {
     let mut rig = Rig::new(1).await;
