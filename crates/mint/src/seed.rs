@@ -77,6 +77,7 @@ pub fn restore(
     since: u32,
     now: u64,
 ) -> anyhow::Result<String> {
+    refuse_existing(data_dir)?;
     let seed = data_dir.join(FILE);
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let fingerprint =
