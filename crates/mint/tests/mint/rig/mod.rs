@@ -269,8 +269,14 @@ impl Rig {
 
     /// Gives `person` all 1000 ehash of a new epoch, which settles; the wallet, and what they are worth.
     pub async fn ehash(&mut self, person: &Person) -> (Wallet, u64) {
+        self.ehash_for_rewards(person, 1).await
+    }
+
+    /// The same for an epoch of so many rewards, of which the pool announced the last.
+    pub async fn ehash_for_rewards(&mut self, person: &Person, rewards: u32) -> (Wallet, u64) {
         let owner = person.owner();
         let n = self.status().await.epoch.get();
+        self.mine_unannounced(rewards - 1);
         self.block(&owner, 1000).await;
         self.node.mine(99);
         self.until("the epoch settles", async |rig| {
