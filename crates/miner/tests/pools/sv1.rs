@@ -155,7 +155,9 @@ fn a_refused_user_name_is_told_in_the_pools_words() {
 fn a_port_that_speaks_something_else_is_told() {
     let pool = ScriptedPool::start();
     let miner = Miner::start(&pool.url(), &[]);
-    pool.accept().send_text("HTTP/1.1 400 Bad Request\r\n");
+    // Open until the miner ended: closing what has not read everything would take the text back.
+    let mut port = pool.accept();
+    port.send_text("HTTP/1.1 400 Bad Request\r\n");
     let (status, log) = miner.wait();
     assert_eq!(status, 2);
     let told = "it does not speak Stratum V1 (it said \"HTTP/1.1 400 Bad Request\"); check host and port";
