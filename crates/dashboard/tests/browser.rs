@@ -72,7 +72,7 @@ async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back(
 #[tokio::test]
 async fn every_page_tells_the_same_without_script() {
     let demo = Demo::start();
-    demo.answers(PATIENCE).await;
+    demo.is_whole(PATIENCE).await;
     let browser = Browser::without_script().await;
     let pages = [
         ("/", "Hash rate"),

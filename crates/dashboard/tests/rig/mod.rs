@@ -54,6 +54,16 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+
+    /// Waits until pool and mint answer the dashboard: a page without script stays as it was served.
+    pub async fn is_whole(&self, limit: Duration) {
+        self.answers(limit).await;
+        let deadline = Instant::now() + limit;
+        while reqwest::get(self.url("/")).await.unwrap().text().await.unwrap().contains("cannot be asked") {
+            assert!(Instant::now() < deadline, "pool or mint do not answer the dashboard");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
 }
 
 impl Drop for Demo {
