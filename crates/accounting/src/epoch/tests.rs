@@ -4,7 +4,7 @@ use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{QueueSeq, ShareSeq};
+use crate::{FeePpm, QueueSeq, Sats, ShareSeq};
 
 const REWARD: u64 = 5_000_000_000;
 
