@@ -55,11 +55,12 @@ impl Demo {
         }
     }
 
-    /// Waits until pool and mint answer the dashboard: a page without script stays as it was served.
+    /// Waits until the dashboard has heard of pool and mint: a page without script stays as it was served.
     pub async fn is_whole(&self, limit: Duration) {
         self.answers(limit).await;
+        let page = async |path| reqwest::get(self.url(path)).await.unwrap().text().await.unwrap();
         let deadline = Instant::now() + limit;
-        while reqwest::get(self.url("/")).await.unwrap().text().await.unwrap().contains("cannot be asked") {
+        while !page("/add").await.contains("stratum+tcp://") || page("/").await.contains("cannot be asked") {
             assert!(Instant::now() < deadline, "pool or mint do not answer the dashboard");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
