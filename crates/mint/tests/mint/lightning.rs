@@ -2,111 +2,15 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a failure here is the failure of a test")]
 
 use std::collections::HashMap;
-use std::str::FromStr;
-use std::sync::Arc;
 
-use crate::rig::{Person, Rig, free_port};
+use crate::rig::neighbour::{connected, lightning};
+use crate::rig::{Person, Rig};
 use cdk::amount::SplitTarget;
 use cdk::nuts::{MeltQuoteState, PaymentMethod};
 use cdk::wallet::{MeltOutcome, Wallet};
-use ldk_node::bitcoin::hashes::{Hash, sha256};
-use ldk_node::lightning::offers::offer::Offer;
-use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
-use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
-use ldk_node::payment::PaymentStatus;
-use ldk_node::{Event, Node};
+use ldk_node::Event;
 use poolbox_accounting::Sats;
-use poolbox_api::{Client, mint as api};
-
-/// Another Lightning node, of the tests' own.
-struct Neighbour {
-    node: Arc<Node>,
-}
-
-impl Neighbour {
-    fn new(rig: &Rig) -> Self {
-        let cookie = std::fs::read_to_string(rig.node.cookie_file()).unwrap();
-        let (user, password) = cookie.trim().split_once(':').unwrap();
-        let port = rig.node.rpc_url().rsplit(':').next().unwrap().parse().unwrap();
-        let mut builder = ldk_node::Builder::new();
-        builder.set_network(ldk_node::bitcoin::Network::Regtest);
-        builder.set_storage_dir_path(rig.path("neighbour").to_string_lossy().into_owned());
-        builder.set_chain_source_bitcoind_rpc(
-            "127.0.0.1".to_owned(),
-            port,
-            user.to_owned(),
-            password.to_owned(),
-        );
-        builder.set_filesystem_logger(Some(rig.path("neighbour.log").to_string_lossy().into_owned()), None);
-        builder.set_listening_addresses(vec![format!("127.0.0.1:{}", free_port()).parse().unwrap()]).unwrap();
-        let node = builder.build().unwrap();
-        node.start().unwrap();
-        Self { node: Arc::new(node) }
-    }
-
-    fn address(&self) -> String {
-        self.node.onchain_payment().new_address().unwrap().to_string()
-    }
-
-    /// Takes all events that wait; whether one of them is as wanted.
-    fn saw(&self, wanted: impl Fn(&Event) -> bool) -> bool {
-        let mut saw = false;
-        while let Some(event) = self.node.next_event() {
-            saw |= wanted(&event);
-            self.node.event_handled().unwrap();
-        }
-        saw
-    }
-
-    fn invoice(&self, sats: u64) -> String {
-        self.node.bolt11_payment().receive(sats * 1000, &words("coffee"), 3600).unwrap().to_string()
-    }
-
-    /// An invoice whose payment is held until [`Self::take`].
-    fn held_invoice(&self, sats: u64, secret: [u8; 32]) -> String {
-        let payments = self.node.bolt11_payment();
-        payments
-            .receive_for_hash(sats * 1000, &words("a slow coffee"), 3600, hash(secret))
-            .unwrap()
-            .to_string()
-    }
-
-    fn take(&self, sats: u64, secret: [u8; 32]) {
-        let payments = self.node.bolt11_payment();
-        payments.claim_for_hash(hash(secret), sats * 1000, PaymentPreimage(secret)).unwrap();
-    }
-
-    async fn pay(&self, rig: &Rig, invoice: &str) {
-        let id = self.node.bolt11_payment().send(&Bolt11Invoice::from_str(invoice).unwrap(), None).unwrap();
-        self.until_sent(rig, id).await;
-    }
-
-    async fn pay_offer(&self, rig: &Rig, offer: &str, msat: u64) {
-        let offer = Offer::from_str(offer).unwrap();
-        let id = self.node.bolt12_payment().send_using_amount(&offer, msat, None, None, None).unwrap();
-        self.until_sent(rig, id).await;
-    }
-
-    async fn until_sent(&self, rig: &Rig, id: ldk_node::lightning::ln::channelmanager::PaymentId) {
-        rig.until("the neighbour's payment arrives", async |_| {
-            self.saw(|_| false);
-            self.node.payment(&id).is_some_and(|payment| payment.status == PaymentStatus::Succeeded)
-        })
-        .await;
-    }
-}
-
-fn words(text: &str) -> Bolt11InvoiceDescription {
-    Bolt11InvoiceDescription::Direct(Description::new(text.to_owned()).unwrap())
-}
-
-fn hash(secret: [u8; 32]) -> PaymentHash {
-    PaymentHash(sha256::Hash::hash(&secret).to_byte_array())
-}
-
-async fn post<B: serde::Serialize, T: serde::de::DeserializeOwned>(rig: &Rig, path: &str, body: &B) -> T {
-    Client::new(rig.path("mint/mint.sock")).unwrap().post(path, body).await.unwrap()
-}
+use poolbox_api::mint as api;
 
 async fn balance(wallet: &Wallet) -> u64 {
     wallet.total_balance().await.unwrap().to_u64()
@@ -128,47 +32,9 @@ async fn pay(wallet: &Wallet, method: PaymentMethod, request: String) -> (u64, u
     (paid.amount().to_u64(), paid.fee_paid().to_u64())
 }
 
-/// A mint with a Lightning node and a channel to a neighbour, with coins on both sides.
-async fn connected() -> (Rig, Neighbour) {
-    let mut rig = Rig::new(1).await;
-    assert!(rig.stop().success());
-    let listen = format!("127.0.0.1:{}", free_port());
-    let settings = std::fs::read_to_string(rig.path("mint.toml")).unwrap();
-    std::fs::write(rig.path("mint.toml"), format!("{settings}\n[lightning]\nlisten = '{listen}'\n")).unwrap();
-    rig.start().await;
-    rig.until("Lightning works", async |rig| rig.status().await.lightning == api::LightningState::On).await;
-    let neighbour = Neighbour::new(&rig);
-    let made: api::LightningAddress = post(&rig, api::LIGHTNING_ADDRESS, &()).await;
-    rig.node.mine_to(&made.address, 1);
-    rig.node.mine_to(&neighbour.address(), 1);
-    rig.node.mine(100);
-    rig.until("both have coins", async |rig| {
-        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
-        node.onchain > Sats::ZERO && neighbour.node.list_balances().spendable_onchain_balance_sats > 0
-    })
-    .await;
-    let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
-    let (id, address) = (node.node.parse().unwrap(), listen.parse().unwrap());
-    neighbour.node.open_channel(id, address, 1_000_000, Some(400_000_000), None).unwrap();
-    rig.until("the channel is funded", async |rig| {
-        neighbour.saw(|_| false);
-        rig.node.cli(&["getrawmempool"]).as_array().is_some_and(|txids| !txids.is_empty())
-    })
-    .await;
-    rig.node.mine(6);
-    rig.until("the channel can be used", async |rig| {
-        neighbour.saw(|_| false);
-        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
-        node.channels.iter().any(|channel| channel.usable)
-            && neighbour.node.list_channels().iter().any(|channel| channel.is_usable)
-    })
-    .await;
-    (rig, neighbour)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sats_come_and_go_over_lightning_and_a_restart_in_between_loses_none() {
-    let (mut rig, neighbour) = connected().await;
+    let (mut rig, neighbour) = connected("").await;
     let alice = Person::new(1).await;
     let sat = alice.wallet(&rig.url(""), "sat");
     let info = rig.listing("/v1/info").await;
@@ -197,12 +63,11 @@ async fn sats_come_and_go_over_lightning_and_a_restart_in_between_loses_none() {
     assert!(sats.surplus.get().abs_diff(own.surplus.get()) < 2000, "{own:?} {sats:?}");
 
     // Paid without a quote: noted once, and nobody's.
-    let request = api::MakeOffer { description: "standing".to_owned() };
-    let standing: api::Offer = post(&rig, api::LIGHTNING_OFFERS, &request).await;
+    let standing: api::Offer = lightning(&rig, &["offer", "--description", "standing"]);
     neighbour.pay_offer(&rig, &standing.offer, 9_000_000).await;
-    let unquoted = async |rig: &Rig| rig.get::<Vec<api::Unquoted>>(api::LIGHTNING_UNQUOTED).await.unwrap();
-    rig.until("the payment is noted", async |rig| !unquoted(rig).await.is_empty()).await;
-    assert_eq!(unquoted(&rig).await[0].msat, 9_000_000);
+    let unquoted = |rig: &Rig| lightning::<Vec<api::Unquoted>>(rig, &["unquoted"]);
+    rig.until("the payment is noted", async |rig| !unquoted(rig).is_empty()).await;
+    assert_eq!(unquoted(&rig)[0].msat, 9_000_000);
     assert_eq!(rig.status().await.sats.outstanding.get(), 27_000);
 
     // The mint is restarted while a payment is under way.
@@ -239,21 +104,29 @@ async fn sats_come_and_go_over_lightning_and_a_restart_in_between_loses_none() {
     assert_eq!(status.halted, None);
     let sats = status.sats;
     assert_eq!((sats.outstanding.get(), sats.received.get(), sats.melted.get()), (22_000, 57_000, 35_000));
-    assert_eq!(unquoted(&rig).await.len(), 1, "noted again after the restart");
+    assert_eq!(unquoted(&rig).len(), 1, "noted again after the restart");
     assert!(sats.surplus.get().abs_diff(own.surplus.get() + 9000) < 2000, "{own:?} {sats:?}");
     assert!(!rig.log().contains("ChannelManager is stale"));
 
-    // The channel is closed, and its coins come back.
-    let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
-    let request = api::CloseChannel { channel: node.channels[0].channel.clone(), force: false };
-    let () = post(&rig, api::LIGHTNING_CLOSE, &request).await;
+    // The channel is closed, and its coins come back, for a channel of the mint's own.
+    let channels: Vec<api::LightningChannel> = lightning(&rig, &["channels"]);
+    let () = lightning(&rig, &["close", &channels[0].channel]);
     rig.until("the channel is closed", async |rig| {
         rig.node.mine(1);
         neighbour.saw(|_| false);
-        let node: api::LightningNode = rig.get(api::LIGHTNING).await.unwrap();
+        let node: api::LightningNode = lightning(rig, &["info"]);
         node.channels.is_empty()
             && node.onchain.get() > own.onchain.get()
             && rig.status().await.sats.channel_reserve == Sats::ZERO
+    })
+    .await;
+    let () = lightning(&rig, &["connect", &neighbour.peer()]);
+    let () = lightning(&rig, &["open", &neighbour.peer(), "200000"]);
+    rig.until("the mint's own channel is there", async |rig| {
+        rig.node.mine(1);
+        neighbour.saw(|_| false);
+        let channels: Vec<api::LightningChannel> = lightning(rig, &["channels"]);
+        channels.iter().any(|channel| channel.usable && channel.can_send > Sats::new(150_000))
     })
     .await;
     assert_eq!(rig.status().await.halted, None);

@@ -14,6 +14,7 @@ mod interrupting;
 mod lightning;
 mod melting;
 mod paying;
+mod paying_over_lightning;
 mod pools;
 mod redeeming;
 mod refusing;

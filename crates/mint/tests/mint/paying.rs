@@ -5,9 +5,9 @@ use poolbox_api::mint::payouts::{self as api, OwnerPayout, Payout, RuleRequest, 
 use poolbox_api::{Client, ClientError};
 
 use crate::melting::{received, somewhere};
-use crate::rig::Rig;
+use crate::rig::{Rig, until_state};
 
-fn owner(text: &str) -> Owner {
+pub fn owner(text: &str) -> Owner {
     Owner::parse(text, Network::Regtest).unwrap()
 }
 
@@ -15,15 +15,15 @@ fn client(rig: &Rig) -> Client {
     Client::new(rig.path("mint/mint.sock")).unwrap()
 }
 
-async fn payouts(rig: &Rig, owner: &str) -> OwnerPayout {
+pub async fn payouts(rig: &Rig, owner: &str) -> OwnerPayout {
     rig.get(&api::of_owner(owner)).await.unwrap()
 }
 
-async fn set(rig: &Rig, owner: &str, rule: &RuleRequest) -> Result<OwnerPayout, ClientError> {
+pub async fn set(rig: &Rig, owner: &str, rule: &RuleRequest) -> Result<OwnerPayout, ClientError> {
     client(rig).put(&api::of_owner(owner), rule).await
 }
 
-fn to(target: &str, threshold: u64) -> RuleRequest {
+pub fn to(target: &str, threshold: u64) -> RuleRequest {
     RuleRequest { target: Some(target.to_owned()), threshold: Some(Sats::new(threshold)), max_fee_ppm: None }
 }
 
@@ -35,10 +35,7 @@ async fn settle(rig: &mut Rig, owners: &[&str]) {
     }
     rig.block(&owner(owners[0]), 1_000).await;
     rig.node.mine(99);
-    rig.until("the epoch settles", async |rig| {
-        rig.epoch(n).await.is_some_and(|epoch| epoch.state == EpochState::Settled)
-    })
-    .await;
+    until_state(rig, n, EpochState::Settled).await;
 }
 
 /// The owner's only payout, once it was made; blocks come meanwhile.
