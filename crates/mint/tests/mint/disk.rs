@@ -5,8 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use poolbox_accounting::Owner;
 use rusqlite::Connection;
+use serde_json::json;
 
-use crate::rig::Rig;
+use crate::rig::{Person, Rig};
 
 fn owner() -> Owner {
     Owner::Household("garage".to_owned())
@@ -74,4 +75,28 @@ async fn a_damaged_database_is_refused_and_a_restored_one_is_credited_on() {
     std::fs::write(&path, good).unwrap();
     rig.start().await;
     assert_it_goes_on(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wallets_are_told_to_come_back_while_the_database_is_busy() {
+    let rig = rig().await;
+    let alice = Person::new(1).await;
+    let ask = async || {
+        let quote = json!({ "unit": "sat", "amount": 1, "pubkey": alice.owner().to_string() });
+        let request = reqwest::Client::new().post(rig.url("/v1/mint/quote/ehash")).json(&quote);
+        request.send().await.ok()
+    };
+    let other = Connection::open(rig.path("mint/mint.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = ask().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!(seconds > 0);
+    let told = refused.text().await.unwrap();
+    assert!(told.contains("try again in a moment") && !told.contains("locked"), "{told}");
+    other.execute_batch("ROLLBACK").unwrap();
+    rig.until("wallets are served again", async |_| {
+        ask().await.is_some_and(|answer| answer.status().is_success())
+    })
+    .await;
 }
