@@ -132,7 +132,11 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
     };
 
     let health = Arc::new(Health::default());
-    restored::hold(&health, restored::read(&settings.data_dir)?.as_ref());
+    let restored = restored::read(&settings.data_dir)?;
+    restored::hold(&health, restored.as_ref());
+    let restored_at = restored.map_or(0, |restored| restored.restored_at);
+    // Read before cdk's mint starts: it goes on with them.
+    let handing_over = treasury::handing_over(&db, restored_at).await?;
     let lightning = settings.lightning.clone().map(|lightning| {
         let opening = lightning::Opening {
             settings: lightning,
@@ -161,7 +165,7 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
     let maturity = settings.rules.maturity_confirmations;
     let settlement = Settlement::new(treasury.clone(), health.clone(), maturity);
     let open = progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id);
-    let onchain: DynMintPayment = Onchain::new(treasury.clone(), health.clone());
+    let onchain: DynMintPayment = Onchain::new(treasury.clone(), health.clone(), handing_over);
     let mut sat = vec![(Method::Onchain, onchain)];
     for method in lightning::METHODS {
         sat.extend(lightning.clone().map(|lightning| (method, lightning as DynMintPayment)));

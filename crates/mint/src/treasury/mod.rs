@@ -3,6 +3,7 @@
 //! whether that is as it should be is for the invariants.
 
 mod ecash;
+mod leftovers;
 pub mod lightning;
 mod methods;
 mod onchain;
@@ -22,6 +23,7 @@ use poolbox_accounting::{Network, Payout, Sats};
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
 
 pub use ecash::{Ecash, EcashError, EcashReader, Melted, PendingMelt, Received};
+pub use leftovers::handing_over;
 pub use lightning::{Funds, Lightning, Trouble};
 pub use methods::{Method, announce, withdraw};
 pub use onchain::{Onchain, Unpayable};

@@ -5,18 +5,18 @@
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use cdk::nuts::{CurrencyUnit, MeltQuoteState};
-use cdk_common::Amount;
 use cdk_common::payment::{
     CreateIncomingPaymentResponse, Error as PaymentError, Event, IncomingPaymentOptions, MakePaymentResponse,
     MintPayment, OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse, SettingsResponse,
     WaitPaymentResponse,
 };
+use cdk_common::{Amount, QuoteId};
 use futures::{Stream, StreamExt};
 use poolbox_accounting::{Network, Sats};
 
@@ -33,6 +33,8 @@ const NO_TRANSACTION: &str = "00000000000000000000000000000000000000000000000000
 pub struct Onchain {
     treasury: Arc<Treasury>,
     health: Arc<Health>,
+    /// Melts of an earlier run that may never have reached the wallet.
+    handing_over: Mutex<HashSet<QuoteId>>,
 }
 
 /// Why nothing is paid to an address; worded for the wallet's user.
@@ -66,9 +68,14 @@ pub enum Unpayable {
 }
 
 impl Onchain {
-    /// The processor in front of `treasury`.
-    pub fn new(treasury: Arc<Treasury>, health: Arc<Health>) -> Arc<Self> {
-        Arc::new(Self { treasury, health })
+    /// The processor in front of `treasury`; `handing_over` are the melts that an earlier run was cut
+    /// off at ([`super::handing_over`]).
+    pub fn new(treasury: Arc<Treasury>, health: Arc<Health>, handing_over: HashSet<QuoteId>) -> Arc<Self> {
+        Arc::new(Self { treasury, health, handing_over: Mutex::new(handing_over) })
+    }
+
+    fn handing_over(&self) -> MutexGuard<'_, HashSet<QuoteId>> {
+        self.handing_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,6 +192,8 @@ impl MintPayment for Onchain {
                 },
             });
         }
+        // From here on the wallet's notes tell again.
+        self.handing_over().remove(&payment.quote_id);
         self.treasury.wallet().await.make_payment(unit, options).await
     }
 
@@ -224,6 +233,13 @@ impl MintPayment for Onchain {
         &self,
         identifier: &PaymentIdentifier,
     ) -> Result<MakePaymentResponse, PaymentError> {
-        self.treasury.wallet().await.check_outgoing_payment(identifier).await
+        let mut payment = self.treasury.wallet().await.check_outgoing_payment(identifier).await?;
+        if let (MeltQuoteState::Unknown, PaymentIdentifier::QuoteId(quote)) = (payment.status, identifier)
+            && self.handing_over().contains(quote)
+        {
+            tracing::warn!(%quote, "a melt was cut off before the wallet knew of it: its ecash is given back");
+            payment.status = MeltQuoteState::Failed;
+        }
+        Ok(payment)
     }
 }

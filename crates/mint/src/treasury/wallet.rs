@@ -9,7 +9,8 @@ use cdk_common::Amount;
 use cdk_common::common::FeeReserve;
 use poolbox_accounting::Network;
 
-use super::Opening;
+use super::{Opening, leftovers};
+use crate::crediting::unix_time;
 use crate::settings::Credentials;
 
 /// Smallest payment in or out, in sats.
@@ -32,6 +33,7 @@ const SHUTDOWN_SECONDS: u64 = 5;
 /// # Errors
 /// When the wallet cannot be opened, or a new one cannot reach the node.
 pub(super) async fn open(opening: &Opening, login: &Credentials) -> anyhow::Result<CdkBdk> {
+    leftovers::forget_unsent(&opening.dir, &opening.store, unix_time()).await?;
     let node = &opening.node;
     let source = ChainSource::BitcoinRpc(BitcoinRpcConfig {
         host: node.host.clone(),

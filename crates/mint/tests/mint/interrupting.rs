@@ -2,96 +2,18 @@
 //! sat is made or lost, and what was not paid is released.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::rig::faults::{Fault, Faults};
 use crate::rig::{Person, Rig, method, until_state};
 use cdk::wallet::Wallet;
 use poolbox_accounting::{EpochState, Owner};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 /// What each person redeems: one proof, so that few rows are written.
 const EACH: u64 = 64;
-/// How long the database is locked without a break when the mint hangs in it.
-const HANGING: Duration = Duration::from_millis(400);
 /// More rows than a redemption writes.
 const MOST_ROWS: u32 = 80;
-
-/// What happens at the n-th row.
-#[derive(Clone, Copy)]
-enum Fault {
-    /// The statement never ends: the process stands exactly there.
-    Hang,
-    /// The statement is refused, and whatever is written later.
-    Refuse,
-}
-
-/// Faults in the database of a running mint, by triggers on all its tables.
-struct Faults {
-    path: PathBuf,
-}
-
-impl Faults {
-    fn connection(&self) -> Connection {
-        let connection = Connection::open(&self.path).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
-        connection
-    }
-
-    fn tables(connection: &Connection) -> Vec<String> {
-        let mut tables = connection
-            .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'fault%'")
-            .unwrap();
-        tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    }
-
-    /// From now on the `row`-th row that is written meets `fault`.
-    fn set(&self, row: u32, fault: Fault) {
-        let connection = self.connection();
-        let effect = match fault {
-            // A billion billion rows to count.
-            Fault::Hang => {
-                "(SELECT count(*) FROM fault_ten a, fault_ten b, fault_ten c, fault_ten d, fault_ten e, \
-                fault_ten f, fault_ten g, fault_ten h, fault_ten i, fault_ten j, fault_ten k, fault_ten l)"
-            }
-            Fault::Refuse => "RAISE(ABORT, 'database or disk is full')",
-        };
-        let mut script = format!(
-            "BEGIN IMMEDIATE; CREATE TABLE fault (rows_left INTEGER); INSERT INTO fault VALUES ({row});
-             CREATE TABLE fault_ten (n INTEGER); INSERT INTO fault_ten VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10),(11),(12),(13),(14),(15),(16),(17),(18),(19),(20),(21),(22),(23),(24),(25),(26),(27),(28),(29),(30),(31),(32);"
-        );
-        for table in Self::tables(&connection) {
-            for operation in ["INSERT", "UPDATE", "DELETE"] {
-                script += &format!(
-                    "CREATE TRIGGER fault_{table}_{operation} AFTER {operation} ON {table} BEGIN
-                       UPDATE fault SET rows_left = rows_left - 1;
-                       SELECT CASE WHEN (SELECT rows_left FROM fault) = 0 THEN {effect} END;
-                     END;"
-                );
-            }
-        }
-        connection.execute_batch(&format!("{script} COMMIT;")).unwrap();
-    }
-
-    fn remove(&self) {
-        let connection = self.connection();
-        let mut script = String::from("BEGIN IMMEDIATE; DROP TABLE fault; DROP TABLE fault_ten;");
-        for table in Self::tables(&connection) {
-            for operation in ["INSERT", "UPDATE", "DELETE"] {
-                script += &format!("DROP TRIGGER fault_{table}_{operation};");
-            }
-        }
-        connection.execute_batch(&format!("{script} COMMIT;")).unwrap();
-    }
-
-    /// Whether the database is locked at this moment.
-    fn locked(&self) -> bool {
-        let connection = Connection::open(&self.path).unwrap();
-        connection.busy_timeout(Duration::ZERO).unwrap();
-        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").is_err()
-    }
-}
 
 /// Someone with [`EACH`] ehash of the settled epoch 1, and a sat quote to redeem them into.
 struct Holder {
@@ -172,7 +94,7 @@ async fn a_redemption_killed_at_any_row_it_writes_is_paid_once_or_released() {
     let mut rig = Rig::new(1).await;
     let (holders, worth) = holders(&mut rig, MOST_ROWS).await;
     let issued = rig.status().await.ehash.issued;
-    let faults = Faults { path: rig.path("mint/mint.sqlite") };
+    let faults = Faults::of(&rig);
     let (mut sum, mut paid_at_once, mut rows) = (0, 0, 1);
     for holder in &holders {
         let quote = holder.quote().await;
@@ -182,14 +104,7 @@ async fn a_redemption_killed_at_any_row_it_writes_is_paid_once_or_released() {
             tokio::spawn(
                 async move { wallet.prepare_melt(&id, HashMap::new()).await?.confirm().await.map(drop) },
             );
-        let mut since = Instant::now();
-        while since.elapsed() < HANGING && !melting.is_finished() {
-            if !faults.locked() {
-                since = Instant::now();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let finished = melting.is_finished();
+        let finished = faults.hang_or(async || melting.is_finished()).await;
         rig.kill9();
         melting.abort();
         faults.remove();
@@ -212,7 +127,7 @@ async fn a_redemption_that_the_database_refuses_at_any_row_is_paid_once_or_relea
     let mut rig = Rig::new(1).await;
     let (holders, worth) = holders(&mut rig, MOST_ROWS).await;
     let issued = rig.status().await.ehash.issued;
-    let faults = Faults { path: rig.path("mint/mint.sqlite") };
+    let faults = Faults::of(&rig);
     let (mut sum, mut rows) = (0, 1);
     for holder in &holders {
         let quote = holder.quote().await;

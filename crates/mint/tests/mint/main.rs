@@ -9,6 +9,7 @@
 
 mod cashu_ts;
 mod claiming;
+mod cutting;
 mod disk;
 mod interrupting;
 mod lightning;

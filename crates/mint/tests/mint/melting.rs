@@ -32,20 +32,20 @@ pub fn received(rig: &Rig, address: &str) -> (u64, usize) {
 }
 
 /// Asks for a payment, with the `option`-th fee that is offered.
-async fn ask(wallet: &Wallet, address: &str, sats: u64, option: usize) -> cdk::wallet::MeltQuote {
+pub async fn ask(wallet: &Wallet, address: &str, sats: u64, option: usize) -> cdk::wallet::MeltQuote {
     let mut options = wallet.quote_onchain_melt_options(address, sats.into(), None).await.unwrap();
     wallet.select_onchain_melt_quote(options.remove(option)).await.unwrap()
 }
 
 /// Hands in the ecash; the payment is on its way after it.
-async fn melt(wallet: &Wallet, quote: &str) -> Result<(), cdk::Error> {
+pub async fn melt(wallet: &Wallet, quote: &str) -> Result<(), cdk::Error> {
     match wallet.prepare_melt(quote, HashMap::new()).await?.confirm_prefer_async().await? {
         MeltOutcome::Pending(_) => Ok(()),
         MeltOutcome::Paid(paid) => panic!("paid before a block came: {paid:?}"),
     }
 }
 
-async fn balance(wallet: &Wallet) -> u64 {
+pub async fn balance(wallet: &Wallet) -> u64 {
     wallet.total_balance().await.unwrap().to_u64()
 }
 
@@ -142,45 +142,6 @@ async fn a_payment_may_take_many_coins() {
     rig.node.mine(1);
     until_paid(&rig, &sat, &quote.id).await;
     assert_eq!(received(&rig, &somewhere(1)), (amount, 1));
-    assert_eq!(rig.status().await.halted, None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "finds a defect that is not mended: see \"known\" under Reserves in docs/operate.md"]
-async fn a_melt_that_is_cut_off_anywhere_is_paid_once_or_given_back() {
-    let mut rig = Rig::new(1).await;
-    let alice = Person::new(1).await;
-    let (sat, worth) = rig.sats(&alice).await;
-    let mut paid = 0;
-    // In the end so late that the melt has got through, however fast the machine is.
-    for (n, write) in (0..).zip([0, 3, 6, 12, 24, 1_000]) {
-        let address = somewhere(100 + n);
-        let quote = ask(&sat, &address, 10_000, 0).await;
-        let killer = rig.kill9_at_write(write);
-        let answer = melt(&sat, &quote.id).await;
-        killer.join().unwrap();
-        rig.start().await;
-        rig.node.mine(1);
-        // Whether it was sent is only known to the mint; the wallet asks.
-        rig.until("the melt has ended", async |rig| {
-            rig.node.mine(1);
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            let state = sat.check_melt_quote_status(&quote.id).await.map(|quote| quote.state);
-            matches!(state, Ok(MeltQuoteState::Paid | MeltQuoteState::Unpaid))
-                && rig.status().await.sats.pending_out == Sats::ZERO
-        })
-        .await;
-        sat.recover_incomplete_sagas().await.unwrap();
-        let state = sat.check_melt_quote_status(&quote.id).await.unwrap().state;
-        let expected = if state == MeltQuoteState::Paid { (10_000, 1) } else { (0, 0) };
-        assert_eq!(received(&rig, &address), expected, "cut at write {write}: {state}, {answer:?}");
-        paid += expected.0;
-        let sats = rig.status().await.sats;
-        assert_eq!(sats.melted.get(), paid);
-        assert_eq!(balance(&sat).await, worth - paid - sats.fees_paid.get(), "cut at write {write}");
-        assert_eq!((sats.outstanding.get(), sats.surplus), (balance(&sat).await, Sats::ZERO));
-    }
-    assert!(paid > 0, "no melt was ever paid");
     assert_eq!(rig.status().await.halted, None);
 }
 

@@ -10,6 +10,7 @@
 
 pub mod cashu_ts;
 pub mod faucet;
+pub mod faults;
 pub mod neighbour;
 
 use std::collections::HashMap;
