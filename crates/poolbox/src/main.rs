@@ -11,6 +11,7 @@ mod claim;
 mod claim_secret;
 mod demo;
 mod export;
+mod layout;
 mod lightning;
 mod logs;
 mod payouts;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::compare::{Difference, Evidence, Line, compare};
 use self::journal::Boundaries;
+use crate::layout::Layout;
 use crate::place::Place;
 
 /// How often a box that is at work is looked at again before a difference counts: figures are read
@@ -33,6 +34,9 @@ pub struct Options {
     /// A journal to take instead of the box's own; once for each pool of the mint.
     #[arg(long, value_name = "FILE")]
     journal: Vec<PathBuf>,
+    /// Of a box that has been on several networks, the one that its mint is on.
+    #[arg(long, value_name = "NAME")]
+    network: Option<Network>,
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
@@ -76,10 +80,15 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When one cannot be opened.
-pub fn journals(place: &Place, named: &[PathBuf]) -> anyhow::Result<Vec<QueueReader>> {
-    let own = [place.of("pool").join("journal.sqlite")];
+pub fn journals(
+    place: &Place,
+    network: Option<Network>,
+    named: &[PathBuf],
+) -> anyhow::Result<Vec<QueueReader>> {
+    let layout = Layout::of(place.root(), network)?;
+    let own = [layout.at("pool/journal.sqlite")];
     let paths = if named.is_empty() { own.as_slice() } else { named };
-    let network = network(place)?;
+    let network = stamped(&layout)?;
     paths
         .iter()
         .map(|path| QueueReader::open(path, network).with_context(|| format!("open {}", path.display())))
@@ -87,11 +96,11 @@ pub fn journals(place: &Place, named: &[PathBuf]) -> anyhow::Result<Vec<QueueRea
 }
 
 /// Of the box, as its data directories are stamped.
-fn network(place: &Place) -> anyhow::Result<Network> {
-    let stamps = ["pool", "mint"].map(|process| place.of(process).join("network"));
+fn stamped(layout: &Layout) -> anyhow::Result<Network> {
+    let stamps = ["pool/network", "mint/network"].map(|stamp| layout.at(stamp));
     let found = stamps.iter().find_map(|stamp| std::fs::read_to_string(stamp).ok());
     let found = found.with_context(|| {
-        format!("{} is no state directory of a box; pass --state", place.root().display())
+        format!("{} is no state directory of a box; pass --state", layout.root().display())
     })?;
     serde_json::from_value(found.trim().into()).context("read the network")
 }
@@ -102,7 +111,7 @@ async fn audit(place: &Place, options: &Options, client: &Client) -> anyhow::Res
     for n in 1..=books.newest.get() {
         epochs.push(client.get(&format!("{}/{n}", mint::AUDIT_EPOCHS)).await?);
     }
-    let readers = journals(place, &options.journal)?;
+    let readers = journals(place, options.network, &options.journal)?;
     let facts = readers.iter().map(|reader| {
         let boundaries = boundaries(&epochs, &reader.identity().to_string());
         journal::read(reader, &boundaries)

@@ -18,6 +18,7 @@ use poolbox_service::Misconfigured;
 use self::manifest::{FORMAT, Manifest, SeedReference};
 use self::plan::Plan;
 use self::staging::Staging;
+use crate::layout::Layout;
 use crate::place::Place;
 use crate::secret;
 
@@ -38,6 +39,9 @@ pub struct Options {
     /// Leave the seed out, to stay on paper; a restore asks for its words.
     #[arg(long, conflicts_with = "check")]
     without_seed: bool,
+    /// Of a box that has been on several networks, the one to back up instead of the present one.
+    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    network: Option<Network>,
     /// Print the manifest as JSON.
     #[arg(long)]
     json: bool,
@@ -55,8 +59,9 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
                 Misconfigured::new(format!("{file} exists; name another file, or pass --replace")).into()
             );
         }
+        let layout = Layout::of(place.root(), options.network)?;
         let passphrase = secret::new_passphrase(passphrase_file)?;
-        make(place.root(), &options.file, passphrase, !options.without_seed)?
+        make(&layout, &options.file, passphrase, !options.without_seed)?
     };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&manifest)?);
@@ -66,21 +71,21 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the backup of the box at `root`; it is at `file` when it is complete and was read back.
+/// Makes the backup of a box; it is at `file` when it is complete and was read back.
 fn make(
-    root: &Path,
+    layout: &Layout,
     file: &Path,
     passphrase: age::secrecy::SecretString,
     with_seed: bool,
 ) -> anyhow::Result<Manifest> {
-    let (network, fingerprint) = identity(root)?;
-    let staging = Staging::begin(root)?;
-    let plan = Plan::of(root, with_seed)?;
+    let (network, fingerprint) = identity(layout)?;
+    let staging = Staging::begin(layout.root())?;
+    let plan = Plan::of(layout, with_seed)?;
     // From here on the box may spend what the backup holds as unspent.
     let made_at = unix_now();
     let mut files = Vec::new();
     for planned in &plan.files {
-        files.extend(staging.copy(root, planned)?);
+        files.extend(staging.copy(&layout.at(&planned.path), planned)?);
     }
     let manifest = Manifest {
         format: FORMAT,
@@ -108,12 +113,12 @@ fn make(
     Ok(manifest)
 }
 
-/// Network and seed of the box at `root`.
-fn identity(root: &Path) -> anyhow::Result<(Network, String)> {
-    let mint = root.join("mint");
+/// Network and seed of a box.
+fn identity(layout: &Layout) -> anyhow::Result<(Network, String)> {
+    let mint = layout.at("mint");
     let read = |path: PathBuf| {
         std::fs::read_to_string(&path).map_err(|error| {
-            let (path, root) = (path.display(), root.display());
+            let (path, root) = (path.display(), layout.root().display());
             Misconfigured::new(format!(
                 "{path} cannot be read ({error}); is {root} the state directory of a box, and may you read it?"
             ))

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::manifest::{FOLDERS, LeftOut, STAMP};
+use crate::layout::Layout;
 
 /// What every SQLite file begins with.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -51,24 +52,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks through the state directory at `root`.
+    /// Looks through a state directory.
     ///
     /// # Errors
     /// When a folder cannot be read.
-    pub fn of(root: &Path, with_seed: bool) -> anyhow::Result<Self> {
+    pub fn of(layout: &Layout, with_seed: bool) -> anyhow::Result<Self> {
         let mut plan = Self::default();
-        for folder in FOLDERS.iter().map(Path::new).filter(|folder| root.join(folder).is_dir()) {
-            plan.add_folder(root, folder, with_seed)?;
+        for folder in FOLDERS.iter().map(Path::new).filter(|folder| layout.at(folder).is_dir()) {
+            plan.add_folder(layout, folder, with_seed)?;
         }
-        if root.join(STAMP).is_file() {
+        if layout.at(STAMP).is_file() {
             plan.files.push(Planned { path: STAMP.into(), kind: Kind::File });
         }
         plan.files.sort_by_cached_key(|file| (rank(file), file.path.clone()));
         Ok(plan)
     }
 
-    fn add_folder(&mut self, root: &Path, folder: &Path, with_seed: bool) -> anyhow::Result<()> {
-        let shown = root.join(folder);
+    fn add_folder(&mut self, layout: &Layout, folder: &Path, with_seed: bool) -> anyhow::Result<()> {
+        let shown = layout.at(folder);
         let read = || format!("read {}", shown.display());
         for entry in std::fs::read_dir(&shown).with_context(read)? {
             let entry = entry.with_context(read)?;
@@ -76,9 +77,9 @@ impl Plan {
             if let Some(reason) = omitted(&path, with_seed) {
                 self.left_out.push(LeftOut { path, reason: reason.to_owned() });
             } else if kind.is_dir() {
-                self.add_folder(root, &path, with_seed)?;
+                self.add_folder(layout, &path, with_seed)?;
             } else if is_kept(&entry, kind) {
-                let kind = kind_of(&root.join(&path))?;
+                let kind = kind_of(&layout.at(&path))?;
                 self.files.push(Planned { path, kind });
             }
         }
@@ -153,6 +154,10 @@ mod tests {
         std::fs::write(path, content).unwrap();
     }
 
+    fn planned(root: &Path, with_seed: bool) -> Plan {
+        Plan::of(&Layout::of(root, None).unwrap(), with_seed).unwrap()
+    }
+
     fn paths(plan: &Plan) -> Vec<&str> {
         plan.files.iter().map(|file| file.path.to_str().unwrap()).collect()
     }
@@ -170,7 +175,7 @@ mod tests {
         {
             put(dir.path(), name, b"x");
         }
-        let plan = Plan::of(dir.path(), true).unwrap();
+        let plan = planned(dir.path(), true);
         let order = [
             "wallets/b/wallet.sqlite",
             "mint/bdk/wallet.sqlite",
@@ -199,11 +204,11 @@ mod tests {
             put(dir.path(), name, b"x");
         }
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("mint/mint.sock")).unwrap();
-        let plan = Plan::of(dir.path(), false).unwrap();
+        let plan = planned(dir.path(), false);
         assert_eq!(paths(&plan), [""; 0]);
         let mut left_out: Vec<_> = plan.left_out.iter().map(|left| left.path.to_str().unwrap()).collect();
         left_out.sort_unstable();
         assert_eq!(left_out, ["mint/ldk", "mint/purses", "mint/seed"]);
-        assert_eq!(paths(&Plan::of(dir.path(), true).unwrap()), ["mint/seed"]);
+        assert_eq!(paths(&planned(dir.path(), true)), ["mint/seed"]);
     }
 }

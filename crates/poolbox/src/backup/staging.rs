@@ -55,12 +55,12 @@ impl Staging {
         self.folder.join("files").join(file)
     }
 
-    /// Copies one file of the state directory at `root`; none when it is gone by now.
+    /// Copies one file, which is at `from`; none when it is gone by now.
     ///
     /// # Errors
     /// When it cannot be read, or the disk is full.
-    pub fn copy(&self, root: &Path, file: &Planned) -> anyhow::Result<Option<Entry>> {
-        let (from, to) = (root.join(&file.path), self.path(&file.path));
+    pub fn copy(&self, from: &Path, file: &Planned) -> anyhow::Result<Option<Entry>> {
+        let to = self.path(&file.path);
         if let Some(parent) = to.parent() {
             DirBuilder::new()
                 .recursive(true)
@@ -69,8 +69,8 @@ impl Staging {
                 .context("make a folder for the copies")?;
         }
         let copied = match file.kind {
-            Kind::Database => database(&from, &to),
-            Kind::File => plain(&from, &to),
+            Kind::Database => database(from, &to),
+            Kind::File => plain(from, &to),
         };
         match copied {
             Err(_) if !from.exists() => Ok(None),
@@ -156,7 +156,7 @@ mod tests {
         writer.execute_batch("INSERT INTO t VALUES (1); BEGIN IMMEDIATE; INSERT INTO t VALUES (2)").unwrap();
         let staging = Staging::begin(dir.path()).unwrap();
         let file = Planned { path: "mint/books.sqlite".into(), kind: Kind::Database };
-        let entry = staging.copy(dir.path(), &file).unwrap().unwrap();
+        let entry = staging.copy(&path, &file).unwrap().unwrap();
         writer.execute_batch("COMMIT").unwrap();
 
         let copy = Connection::open(staging.path(&entry.path)).unwrap();
@@ -173,6 +173,9 @@ mod tests {
         drop(first);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let gone = Planned { path: "pool/gone".into(), kind: Kind::File };
-        assert_eq!(Staging::begin(dir.path()).unwrap().copy(dir.path(), &gone).unwrap(), None);
+        assert_eq!(
+            Staging::begin(dir.path()).unwrap().copy(&dir.path().join(&gone.path), &gone).unwrap(),
+            None
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use poolbox_accounting::ShareSeq;
+use poolbox_accounting::{Network, ShareSeq};
 use poolbox_api::mint::{self, AuditBooks, AuditEpoch, Epoch};
 use poolbox_journal::ShareRecord;
 
@@ -33,6 +33,9 @@ pub struct Options {
     /// A journal other than the box's own, as of another pool; may be given several times.
     #[arg(long, value_name = "FILE")]
     journal: Vec<PathBuf>,
+    /// Of a box that has been on several networks, the one whose shares are meant instead of the present one's.
+    #[arg(long, value_name = "NAME")]
+    network: Option<Network>,
 }
 
 /// What can be exported.
@@ -71,7 +74,7 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
 fn shares(place: &Place, options: &Options, out: impl Write) -> anyhow::Result<u64> {
     let columns = &["journal", "seq", "at_ms", "owner", "worker", "work_ehash", "hash", "block_height"];
     let mut table = Table::begin(out, options.format, columns)?;
-    for reader in journals(place, &options.journal)? {
+    for reader in journals(place, options.network, &options.journal)? {
         let journal = reader.identity().to_string();
         let mut after = ShareSeq::START;
         loop {

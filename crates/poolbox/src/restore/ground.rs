@@ -1,7 +1,7 @@
 //! Where a box is restored to: what must not be there, and how a complete set of files takes its place.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,14 @@ use poolbox_service::Misconfigured;
 
 use crate::backup::manifest::{FOLDERS, Manifest, STAMP};
 use crate::backup::unix_now;
+use crate::layout::Layout;
 
 /// Where files wait until all of them are there and checked.
 const UNPACKED: &str = "restore.partial";
 /// Files that are a box: with one of them, the directory is not empty.
 const BOX: [&str; 3] = ["mint/seed", "mint/mint.sqlite", "pool/journal.sqlite"];
+/// Read by the mint as well, which on a box is another user, of the pool's group.
+const JOURNAL: &str = "pool/journal.sqlite";
 /// Sockets of processes that must not run.
 const SOCKETS: [&str; 3] = ["mint/mint.sock", "pool/pool.sock", "dashboard/dashboard.sock"];
 
@@ -38,21 +41,18 @@ impl Ground {
             ))
             .into());
         }
-        if let Some(found) = BOX.iter().find(|file| root.join(file).exists()).filter(|_| !set_aside) {
-            return Err(Misconfigured::new(format!(
-                "there is a box already ({} exists); restore to an empty --state directory, or pass --set-aside to move it away",
-                root.join(found).display()
-            ))
-            .into());
-        }
-        Ok(Self { root: root.to_owned(), set_aside })
+        let ground = Self { root: root.to_owned(), set_aside };
+        ground.is_free(|file| root.join(file))?;
+        Ok(ground)
     }
 
     /// Whether the backup belongs here.
     ///
     /// # Errors
-    /// [`Misconfigured`] for another network than the directory's.
+    /// [`Misconfigured`] for another network than the directory's, or when its network has a box here already.
     pub fn fits(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        let layout = Layout::with_data_of(manifest.network, &self.root);
+        self.is_free(|file| layout.at(file))?;
         let stamps =
             [self.root.join(STAMP), self.root.join("mint").join(STAMP), self.root.join("pool").join(STAMP)];
         for stamp in stamps {
@@ -67,6 +67,18 @@ impl Ground {
             }
         }
         Ok(())
+    }
+
+    fn is_free(&self, at: impl Fn(&str) -> PathBuf) -> anyhow::Result<()> {
+        let found = BOX.iter().map(|file| at(file)).find(|path| path.exists());
+        match found.filter(|_| !self.set_aside) {
+            Some(found) => Err(Misconfigured::new(format!(
+                "there is a box already ({} exists); restore to an empty --state directory, or pass --set-aside to move it away",
+                found.display()
+            ))
+            .into()),
+            None => Ok(()),
+        }
     }
 
     /// An empty folder for the files, on the same disk.
@@ -93,22 +105,26 @@ impl Ground {
     /// # Errors
     /// When a file cannot be moved; a restore can then be begun again.
     pub fn settle(&self, manifest: &Manifest, more: [&str; 2]) -> anyhow::Result<Option<PathBuf>> {
-        let aside = if self.set_aside { self.move_away()? } else { None };
+        let layout = Layout::with_data_of(manifest.network, &self.root);
+        let aside = if self.set_aside { self.move_away(&layout)? } else { None };
         let unpacked = self.root.join(UNPACKED);
         let listed = manifest.files.iter().map(|file| file.path.clone());
         let mut files: Vec<PathBuf> = listed.chain(more.map(PathBuf::from)).collect();
         files.sort_by_key(|file| (BOX.iter().any(|of_box| Path::new(of_box) == file), file.clone()));
         files.dedup();
         for file in files {
-            let (from, to) = (unpacked.join(&file), self.root.join(&file));
+            let (from, to) = (unpacked.join(&file), layout.at(&file));
             let is_settings = to.extension().is_some_and(|extension| extension == "toml");
             if !from.exists() || (is_settings && to.exists()) {
                 continue;
             }
-            self.make_folder(&file)?;
+            self.make_folders_of(&to)?;
             remove_remains(&to)?;
             std::fs::rename(&from, &to).with_context(|| format!("move {} to its place", to.display()))?;
             give(&to, &self.owner_of(&file)?)?;
+            if file == Path::new(JOURNAL) {
+                set_mode(&to, 0o640)?;
+            }
         }
         std::fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))?;
         File::open(&self.root).and_then(|root| root.sync_all()).context("sync the state directory")?;
@@ -123,25 +139,29 @@ impl Ground {
         std::fs::metadata(folder).with_context(|| format!("read {}", folder.display()))
     }
 
-    fn make_folder(&self, file: &Path) -> anyhow::Result<()> {
+    fn make_folders_of(&self, file: &Path) -> anyhow::Result<()> {
+        let below = file.strip_prefix(&self.root).unwrap_or(file);
         let mut folder = self.root.clone();
-        for part in file.parent().into_iter().flat_map(Path::components) {
+        for part in below.parent().into_iter().flat_map(Path::components) {
             folder.push(part);
             if !folder.is_dir() {
-                let made = DirBuilder::new().mode(0o750).create(&folder);
+                let made = DirBuilder::new().mode(0o700).create(&folder);
                 made.with_context(|| format!("make {}", folder.display()))?;
-                let below = folder.strip_prefix(&self.root).unwrap_or(&folder);
                 give(&folder, &self.owner_of(below)?)?;
+                // The way to the journal, for the mint.
+                if below.starts_with("pool") {
+                    set_mode(&folder, 0o750)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn move_away(&self) -> anyhow::Result<Option<PathBuf>> {
+    fn move_away(&self, layout: &Layout) -> anyhow::Result<Option<PathBuf>> {
         let aside = self.root.join(format!("before-restore-{}", unix_now()));
         let mut moved = false;
-        for folder in FOLDERS.iter().filter(|folder| self.root.join(folder).is_dir()) {
-            let (from, to) = (self.root.join(folder), aside.join(folder));
+        for folder in FOLDERS.iter().filter(|folder| layout.at(folder).is_dir()) {
+            let (from, to) = (layout.at(folder), aside.join(folder));
             for entry in std::fs::read_dir(&from).with_context(|| format!("read {}", from.display()))? {
                 let name = entry?.file_name();
                 // Settings are the machine's, and stay.
@@ -183,6 +203,11 @@ fn give(path: &Path, folder: &std::fs::Metadata) -> anyhow::Result<()> {
     }
     chown(path, Some(folder.uid()), Some(folder.gid()))
         .with_context(|| format!("give {} to the user of its folder", path.display()))
+}
+
+fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let set = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    set.with_context(|| format!("set the mode of {}", path.display()))
 }
 
 #[cfg(test)]
@@ -234,6 +259,33 @@ mod tests {
         );
         assert_eq!(read(&root.join("mint/mint.toml")), "settings of this machine");
         assert!(!unpacked.exists());
+    }
+
+    #[test]
+    fn where_networks_have_folders_of_their_own_only_the_backups_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(&root.join("mint/mainnet/seed"), "of mainnet");
+        put(&root.join("mint/devnet/seed"), "old");
+        let ground = Ground::survey(root, false).unwrap();
+        let error = ground.fits(&manifest(&[])).unwrap_err().to_string();
+        assert!(error.contains("mint/devnet/seed") && error.contains("--set-aside"), "{error}");
+
+        let ground = Ground::survey(root, true).unwrap();
+        let manifest = manifest(&["mint/seed", "pool/journal.sqlite", "wallets/bob/seed"]);
+        ground.fits(&manifest).unwrap();
+        let unpacked = ground.unpacking().unwrap();
+        for file in &manifest.files {
+            put(&unpacked.join(&file.path), "new");
+        }
+        let aside = ground.settle(&manifest, ["mint/restored.json", "mint/seed"]).unwrap().unwrap();
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(read("mint/mainnet/seed"), "of mainnet");
+        assert_eq!((read("mint/devnet/seed"), read("wallets/bob/seed")), ("new".into(), "new".into()));
+        assert_eq!(std::fs::read_to_string(aside.join("mint/seed")).unwrap(), "old");
+        // The mint is another user there, of the pool's group.
+        let mode = |path: &str| std::fs::metadata(root.join(path)).unwrap().mode() & 0o777;
+        assert_eq!((mode("pool/devnet"), mode("pool/devnet/journal.sqlite")), (0o750, 0o640));
     }
 
     #[test]
