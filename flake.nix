@@ -41,7 +41,7 @@
         import ./nix/packages.nix { inherit pkgs bitcoin-sv2 sv2-tp; }
         // {
           default = self.packages.${pkgs.stdenv.hostPlatform.system}.poolbox;
-          inherit ((boxOf pkgs.stdenv.hostPlatform.system).config.system.build) image;
+          inherit ((boxOf pkgs.stdenv.hostPlatform.system).config.system.build) image release;
         }
       );
 
@@ -77,16 +77,23 @@
           };
         };
 
-      nixosConfigurations = lib.mapAttrs (
-        _: system:
-        lib.nixosSystem {
-          modules = [
-            self.nixosModules.default
-            ./nixos/appliance
-            { nixpkgs.hostPlatform = system; }
-          ];
-        }
-      ) boxes;
+      nixosConfigurations =
+        lib.mapAttrs (
+          _: system:
+          lib.nixosSystem {
+            modules = [
+              self.nixosModules.default
+              ./nixos/appliance
+              { nixpkgs.hostPlatform = system; }
+            ];
+          }
+        ) boxes
+        // {
+          # Without a template provider: the pool asks Bitcoin Core itself.
+          box-ipc = self.nixosConfigurations.box.extendModules {
+            modules = [ { services.poolbox.templateProvider.kind = "ipc"; } ];
+          };
+        };
 
       checks = perSystem (
         pkgs:

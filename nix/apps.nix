@@ -17,7 +17,10 @@ let
     name = "poolbox-flash";
     runtimeInputs = with pkgs; [
       coreutils
+      gawk
+      gnugrep
       util-linux
+      xz
       zstd
     ];
     text = lib.readFile ./flash.sh;

@@ -12,6 +12,7 @@ let
   inherit (config.system.image) version;
   arch = if pkgs.stdenv.hostPlatform.isx86_64 then "x86-64" else "arm64";
   partitions = (import ./partitions.nix { inherit lib arch; }).all;
+  names = import ./names.nix { inherit config pkgs; };
 in
 {
   imports = [ "${modulesPath}/image/repart.nix" ];
@@ -27,14 +28,17 @@ in
   boot = {
     loader.grub.enable = false;
     initrd.systemd.enable = true;
-    # Counted at each start until the box is healthy (./health.nix).
-    uki.tries = 3;
+    uki = {
+      inherit (names) name;
+      # Counted at each start until the box is healthy (./health.nix).
+      tries = 3;
+    };
   };
   # No /usr/bin/env: /usr is the store.
   system.activationScripts.usrbinenv = lib.mkForce "";
 
   image.repart = {
-    name = "poolbox";
+    inherit (names) name;
     verityStore = {
       enable = true;
       partitionIds = {
@@ -47,8 +51,9 @@ in
     split = true;
     compression = {
       enable = true;
-      algorithm = "zstd";
-      level = 15;
+      # What every systemd-sysupdate unpacks, and every tool that writes images.
+      algorithm = "xz";
+      level = 6;
     };
     partitions = {
       "10-esp" = {
@@ -60,18 +65,28 @@ in
             editor no
           '';
         };
-        repartConfig = partitions."10-esp";
+        # Not a part of an update, which brings a kernel only.
+        repartConfig = partitions."10-esp" // {
+          SplitName = "-";
+        };
       };
       "20-verity-a".repartConfig = partitions."20-verity-a" // {
         Label = "verity_${version}";
         Minimize = "off";
-        SplitName = "verity_%U";
+        SplitName = names.split "verity";
       };
       # As small as it gets; it grows to its slot at the first start.
       "30-store-a".repartConfig = {
         Label = "store_${version}";
-        SplitName = "store_%U";
+        SplitName = names.split "store";
       };
     };
   };
+
+  # The files of a release: the image to flash, and what an update takes of it.
+  system.build.release = pkgs.runCommand "poolbox-release-${version}" { } ''
+    mkdir $out
+    ln -s ${config.system.build.image}/${config.image.baseName}.* $out/
+    ln -s ${config.system.build.uki}/${config.system.boot.loader.ukiFile} $out/
+  '';
 }

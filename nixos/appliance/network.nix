@@ -43,6 +43,6 @@
       LLMNR = false;
     };
   };
-  services.timesyncd.enable = true;
+  services.timesyncd.enable = lib.mkDefault true;
   services.openssh.enable = false;
 }

@@ -9,6 +9,7 @@
 let
   cfg = config.services.poolbox.updates;
   arch = if pkgs.stdenv.hostPlatform.isx86_64 then "x86-64" else "arm64";
+  inherit (import ./names.nix { inherit config pkgs; }) patterns;
   slot = name: type: {
     Transfer = {
       # Never over the version that runs.
@@ -18,7 +19,7 @@ let
     Source = {
       Type = "url-file";
       Path = cfg.url;
-      MatchPattern = "poolbox_@v.${name}_@u.raw.zst";
+      MatchPattern = patterns.slot name;
     };
     Target = {
       Type = "partition";
@@ -35,12 +36,18 @@ in
       type = lib.types.nullOr lib.types.str;
       default = null;
       example = "https://example.org/poolbox/";
-      description = "Where new versions are looked for: a folder with the release's files and its SHA256SUMS. null: nowhere.";
+      description = ''
+        Where new versions are looked for: a folder with a release's files, its SHA256SUMS, and SHA256SUMS.gpg, the
+        detached signature of that. null: nowhere.
+      '';
     };
     keyring = lib.mkOption {
       type = lib.types.nullOr lib.types.path;
       default = null;
-      description = "OpenPGP keyring that SHA256SUMS must be signed by.";
+      description = ''
+        OpenPGP keyring with the key that SHA256SUMS must be signed with, as `gpg --export` writes it: not armored,
+        which systemd does not read.
+      '';
     };
   };
 
@@ -52,6 +59,8 @@ in
       }
     ];
     environment.etc."systemd/import-pubring.gpg".source = cfg.keyring;
+    # What verifies the signature.
+    systemd.services.systemd-sysupdate.path = [ pkgs.gnupgMinimal ];
     systemd.sysupdate = {
       enable = true;
       timerConfig = {
@@ -78,17 +87,13 @@ in
           Source = {
             Type = "url-file";
             Path = cfg.url;
-            MatchPattern = "poolbox_@v.efi";
+            MatchPattern = patterns.kernel;
           };
           Target = {
             Type = "regular-file";
             Path = "/EFI/Linux";
             PathRelativeTo = "boot";
-            MatchPattern = [
-              "poolbox_@v+@l-@d.efi"
-              "poolbox_@v+@l.efi"
-              "poolbox_@v.efi"
-            ];
+            MatchPattern = patterns.kernel;
             Mode = "0444";
             TriesLeft = 3;
             TriesDone = 0;
