@@ -6,7 +6,7 @@
 }:
 let
   inherit (pkgs) lib;
-  vm = file: pkgs.testers.runNixOSTest (import file { inherit lib module; });
+  vm = file: pkgs.testers.runNixOSTest (import file { inherit lib module pkgs; });
 in
 {
   # Every test of the workspace that needs no network of its own, with a real node.
@@ -29,7 +29,9 @@ in
     meta = old.meta // { description = "The workspace's tests"; };
   });
 
+  vm-backup = vm ../nixos/tests/backup.nix;
   vm-box = vm ../nixos/tests/box.nix;
   vm-restart = vm ../nixos/tests/restart.nix;
   vm-solo = vm ../nixos/tests/solo.nix;
+  vm-update = vm ../nixos/tests/update.nix;
 }

@@ -1,5 +1,5 @@
 # A miner elsewhere in the network finds shares that become ehash; only the named ports answer it.
-{ lib, module }:
+{ lib, module, ... }:
 let
   common = import ./common.nix { inherit lib module; };
 in

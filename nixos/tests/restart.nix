@@ -1,5 +1,5 @@
 # Each service is killed and returns; what was acknowledged is still there.
-{ lib, module }:
+{ lib, module, ... }:
 let
   common = import ./common.nix { inherit lib module; };
 in

@@ -1,5 +1,5 @@
 # Without a mint: solo, and straight from Bitcoin Core, without a template provider.
-{ lib, module }:
+{ lib, module, ... }:
 let
   common = import ./common.nix { inherit lib module; };
 in
