@@ -2,10 +2,14 @@
 //! it, through git and cargo.
 
 use std::fmt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::Result;
+
 use super::locks::{Kind, Pin};
-use crate::workspace::cargo;
+use super::{nar, registry};
+use crate::cache;
 
 /// What became of a pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub enum Found {
     Newer(String),
     /// A branch went on.
     Behind(String),
-    /// The tag names another commit than it did.
+    /// The tag names another commit than it did, or the release has another content; which.
     Moved(String),
     /// The name is gone.
     Gone,
@@ -41,7 +45,7 @@ impl fmt::Display for Found {
             Self::Same => f.write_str("there, unchanged, the newest"),
             Self::Newer(version) => write!(f, "there, unchanged; newer: {version}"),
             Self::Behind(revision) => write!(f, "there; the branch is at {revision} now"),
-            Self::Moved(revision) => write!(f, "CHANGED: the tag now names {revision}"),
+            Self::Moved(revision) => write!(f, "CHANGED: it is {revision} now"),
             Self::Gone => f.write_str("GONE: that name is not there any more"),
         }
     }
@@ -54,9 +58,14 @@ pub fn ask(pin: &Pin) -> Found {
             Ok(refs) => judge(pin, *tag, &refs),
             Err(why) => Found::Unreachable(why),
         },
-        Kind::Crate | Kind::Program => match newest_crate(&pin.name) {
-            Ok(newest) if newest == pin.version => Found::Same,
-            Ok(newest) => Found::Newer(newest),
+        Kind::Crate | Kind::Program => match registry::release(&pin.name, Some(&pin.version)) {
+            Ok(release) => match content(pin, &release.file) {
+                Ok(hash) if pin.hash.as_ref() != Some(&hash) => Found::Moved(hash),
+                Ok(_) if release.newest == pin.version => Found::Same,
+                Ok(_) => Found::Newer(release.newest),
+                Err(error) => Found::Unreachable(format!("{error:#}")),
+            },
+            Err(why) if registry::is_missing(&why) => Found::Gone,
             Err(why) => Found::Unreachable(why),
         },
         Kind::Rust => Found::NotAsked,
@@ -77,15 +86,15 @@ pub fn refs(repository: &str) -> Result<Refs, String> {
     said(&mut git).map(|text| read_refs(&text))
 }
 
-/// The newest release of a crate.
-///
-/// # Errors
-/// Why it could not be asked.
-pub fn newest_crate(name: &str) -> Result<String, String> {
-    let mut info = cargo(["info", "--quiet", name]);
-    // Elsewhere than in the workspace, which would answer for the registry.
-    let text = said(info.current_dir("/"))?;
-    parse_info(&text).ok_or_else(|| format!("the registry tells no version of {name}"))
+/// The hash of a crate's file, in the form that the pin has it.
+fn content(pin: &Pin, file: &Path) -> Result<String> {
+    if pin.kind == Kind::Crate {
+        return registry::checksum(file);
+    }
+    let source = registry::unpack(file, &cache::folder()?.join("pins"))?;
+    let hash = nar::hash(&source);
+    let _ = std::fs::remove_dir_all(&source);
+    hash
 }
 
 /// The newest tag that is named like this one: the same words, higher numbers, no release candidate.
@@ -135,15 +144,8 @@ fn split(version: &str) -> (String, Vec<u64>) {
     (words, numbers)
 }
 
-/// What `cargo info` says: `version: 1.2.3`, or `version: 1.2.3 (latest 1.2.4)`.
-fn parse_info(text: &str) -> Option<String> {
-    let version = text.lines().find_map(|line| line.strip_prefix("version: "))?;
-    let latest =
-        version.split_once("(latest ").map(|(_, rest)| rest.split([' ', ')']).next().unwrap_or(rest));
-    Some(latest.or_else(|| version.split(' ').next())?.to_owned())
-}
-
-fn said(command: &mut Command) -> Result<String, String> {
+/// What a command says, or why it failed: the last line of its complaint.
+pub fn said(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -199,12 +201,5 @@ mod tests {
         let found = Found::Unreachable(said(&mut nobody).unwrap_err());
         assert_eq!(found.to_string(), "could not be asked: unable to look up the host");
         assert!(!found.is_broken());
-    }
-
-    #[test]
-    fn the_registrys_answer_is_read() {
-        assert_eq!(parse_info("cdk\nA kit\nversion: 0.18.3\nlicense: MIT\n").as_deref(), Some("0.18.3"));
-        assert_eq!(parse_info("version: 0.18.3 (latest 0.18.4)\n").as_deref(), Some("0.18.4"));
-        assert_eq!(parse_info("cdk\n"), None);
     }
 }

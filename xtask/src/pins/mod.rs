@@ -4,6 +4,8 @@
 
 mod ask;
 mod locks;
+mod nar;
+mod registry;
 mod update;
 
 use std::ffi::OsString;
@@ -27,7 +29,8 @@ still there unchanged and whether there is something newer. What cannot be reach
 does not fail the command. A pin that vanished or changed does. --offline asks nobody.
 
 update moves one pin to VERSION (a tag, or a crate's version; the newest when it is not given), with its
-hash. An input of the flake needs nix, or the program that NIX_HERE names. See docs/pins.md.
+hash. An input of the flake needs nix, or the program that NIX_HERE names; a crate, and a program that the
+flake takes from crates.io, need the registry only. See docs/pins.md.
 ";
 
 /// Runs the command.

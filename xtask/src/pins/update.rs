@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::ask::{newest_crate, newest_like, refs};
+use super::ask::{newest_like, refs};
 use super::locks::{self, Kind, Pin};
+use super::{nar, registry};
+use crate::cache;
 use crate::failure::{self, shown, usage};
 use crate::terminal::say;
 use crate::workspace::cargo;
@@ -22,7 +24,8 @@ pub fn run(root: &Path, name: &str, version: Option<&str>) -> Result<()> {
     match &pin.kind {
         Kind::Flake { repository, tag } => flake_input(root, pin, repository, *tag, version),
         Kind::Crate => {
-            let version = version.map_or_else(|| newest_crate(name), |version| Ok(version.to_owned()));
+            let newest = || registry::release(name, None).map(|release| release.newest);
+            let version = version.map_or_else(newest, |version| Ok(version.to_owned()));
             let version = version.map_err(|why| usage(format!("{name}: {why}; name the version.")))?;
             let mut update =
                 cargo(["update", "--package", &format!("{name}@{}", pin.version), "--precise", &version]);
@@ -30,9 +33,7 @@ pub fn run(root: &Path, name: &str, version: Option<&str>) -> Result<()> {
             say(&format!("{name}: {} is now {version} in Cargo.lock. Run the tests.", pin.version));
             Ok(())
         }
-        Kind::Program => Err(usage(format!(
-            "{name}: set version, hash and nix/locks/{name}.lock together, as docs/pins.md tells."
-        ))),
+        Kind::Program => program(root, pin, version),
         Kind::Rust => Err(usage(
             "rust moves together with nixpkgs: set the channel in rust-toolchain.toml to the rustc of the new nixpkgs.",
         )),
@@ -63,6 +64,60 @@ fn flake_input(root: &Path, pin: &Pin, repository: &str, tag: bool, version: Opt
         pin.version
     ));
     Ok(())
+}
+
+/// A program that the flake takes from crates.io: version and hash in nix/packages.nix, and the Cargo.lock in the
+/// crate, which the flake has a copy of.
+fn program(root: &Path, pin: &Pin, version: Option<&str>) -> Result<()> {
+    let name = &pin.name;
+    let release = |version: Option<&str>| {
+        registry::release(name, version).map_err(|why| usage(format!("{name}: {why}; name another version.")))
+    };
+    let version = match version {
+        Some(version) => version.to_owned(),
+        None => release(None)?.newest,
+    };
+    let source = registry::unpack(&release(Some(&version))?.file, &cache::folder()?.join("pins"))?;
+    let hash = nar::hash(&source)?;
+    let lock = std::fs::read_to_string(source.join("Cargo.lock"));
+    std::fs::remove_dir_all(&source).with_context(|| format!("remove {}", source.display()))?;
+    let lock =
+        lock.with_context(|| format!("{name} {version} has no Cargo.lock, which the flake builds it with"))?;
+    // Nix would have to be told a hash of each, which only a build tells.
+    ensure!(
+        !lock.contains("\"git+"),
+        "{name} {version} needs crates that are not of crates.io; stay where you are"
+    );
+    let nix_file = root.join(pin.file);
+    let nix = repinned(&std::fs::read_to_string(&nix_file)?, pin, &version, &hash)?;
+    let lock_file = root.join("nix/locks").join(format!("{name}.lock"));
+    std::fs::write(&lock_file, lock).with_context(|| format!("cannot write {}", lock_file.display()))?;
+    std::fs::write(&nix_file, nix).with_context(|| format!("cannot write {}", nix_file.display()))?;
+    say(&format!(
+        "{name}: {} is now {version} with {hash}, in {} and nix/locks/{name}.lock. Build it: nix build .#{}",
+        pin.version,
+        pin.file,
+        name.replace('_', "-"),
+    ));
+    Ok(())
+}
+
+/// nix/packages.nix with another release of a program.
+fn repinned(nix: &str, pin: &Pin, version: &str, hash: &str) -> Result<String> {
+    let (file, name) = (pin.file, &pin.name);
+    let start = format!("pname = \"{name}\";");
+    let at = nix.find(&start).with_context(|| format!("{file} has no {start}"))? + start.len();
+    let end = nix[at..].find("pname = ").map_or(nix.len(), |length| at + length);
+    let mut block = nix[at..end].to_owned();
+    for (key, old, new) in [("version", Some(&pin.version), version), ("hash", pin.hash.as_ref(), hash)] {
+        let old = format!("{key} = \"{}\";", old.context("the pin has no hash")?);
+        ensure!(
+            block.matches(&old).count() == 1,
+            "{file} does not say {old} once of {name}; change it there"
+        );
+        block = block.replace(&old, &format!("{key} = \"{new}\";"));
+    }
+    Ok(format!("{}{block}{}", &nix[..at], &nix[end..]))
 }
 
 /// What flake.lock is to say of a commit, with the hash of its content, from whoever can compute it here.
@@ -154,6 +209,26 @@ mod tests {
             (&json!("sha256-C="), &json!("v2"))
         );
         assert_eq!((&node["flake"], &lock["nodes"]["other"]["locked"]["rev"]), (&json!(false), &json!("bb")));
+    }
+
+    #[test]
+    fn a_moved_program_changes_its_own_version_and_hash_only() {
+        let block = |name: &str, version: &str, hash: &str| {
+            format!("crate {{ pname = \"{name}\"; version = \"{version}\"; hash = \"{hash}\"; }}\n")
+        };
+        let nix = block("first", "v1", "sha256-A=")
+            + &block("made-up", "v1", "sha256-A=")
+            + &block("last", "v1", "sha256-A=");
+        let moved = repinned(&nix, &pin(), "v2", "sha256-B=").unwrap();
+        assert_eq!(
+            moved,
+            block("first", "v1", "sha256-A=")
+                + &block("made-up", "v2", "sha256-B=")
+                + &block("last", "v1", "sha256-A=")
+        );
+        let error = repinned(&block("made-up", "v0", "sha256-A="), &pin(), "v2", "").unwrap_err().to_string();
+        assert!(error.contains("does not say version = \"v1\"; once"), "{error}");
+        assert!(repinned(&block("other", "v1", ""), &pin(), "v2", "").is_err());
     }
 
     #[test]
