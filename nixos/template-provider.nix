@@ -89,9 +89,14 @@ in
 
         systemd.services.${name} = {
           description = "Poolbox: template provider";
-          wantedBy = [ "multi-user.target" ];
+          # A node that was killed leaves it hanging now and then, alive and without templates: it starts again with
+          # the node, and comes back until the node is there.
+          wantedBy = [
+            "multi-user.target"
+            "poolbox-node.service"
+          ];
+          partOf = [ "poolbox-node.service" ];
           after = [ "poolbox-node.service" ];
-          # It ends when the node does, and comes back until the node is there.
           environment.HOME = "${common.state}/template-provider";
           serviceConfig =
             common.hardening

@@ -7,6 +7,17 @@
   pkgs,
   ...
 }:
+let
+  top = config.services.poolbox;
+  # State outlives the system that made it: its owners keep their numbers from one version to the next.
+  numbers = {
+    poolbox-node = 370;
+    poolbox-pool = 372;
+  }
+  // lib.optionalAttrs (top.templateProvider.kind == "sv2-tp") { poolbox-template-provider = 371; }
+  // lib.optionalAttrs top.mint.enable { poolbox-mint = 373; }
+  // lib.optionalAttrs top.dashboard.enable { poolbox-dashboard = 374; };
+in
 {
   imports = [
     "${modulesPath}/profiles/image-based-appliance.nix"
@@ -22,22 +33,8 @@
 
   services.poolbox.enable = true;
 
-  # State outlives the system that made it: its owners keep their numbers from one version to the next.
-  users.users = lib.mapAttrs (_: uid: { inherit uid; }) {
-    poolbox-node = 370;
-    poolbox-template-provider = 371;
-    poolbox-pool = 372;
-    poolbox-mint = 373;
-    poolbox-dashboard = 374;
-  };
-  users.groups = lib.mapAttrs (_: gid: { inherit gid; }) {
-    poolbox-node = 370;
-    poolbox-template-provider = 371;
-    poolbox-pool = 372;
-    poolbox-mint = 373;
-    poolbox-dashboard = 374;
-    poolbox-logs = 375;
-  };
+  users.users = lib.mapAttrs (_: uid: { inherit uid; }) numbers;
+  users.groups = lib.mapAttrs (_: gid: { inherit gid; }) (numbers // { poolbox-logs = 375; });
   # Nobody logs in: the box is looked after in the browser.
   users.allowNoPasswordLogin = true;
 
