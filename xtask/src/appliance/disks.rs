@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::evaluator::Evaluator;
+use super::evaluator::{BOX, Evaluator};
 use crate::failure::shown;
 use crate::{cache, packages};
 
@@ -31,7 +31,7 @@ pub fn run(evaluator: &Evaluator) -> Result<Value> {
     let _lock = cache::lock(&cache::folder()?.join("disks.lock"), "another box makes disks")?;
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let result = Bench { folder: &folder }.all(&evaluator.units()?);
+    let result = Bench { folder: &folder }.all(&evaluator.units(BOX)?);
     let _ = std::fs::remove_dir_all(&folder);
     result
 }

@@ -1,17 +1,24 @@
 //! The program that evaluates the flake, named by `$NIX_HERE`: what is asked of it, and nothing of how it works.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::names;
 use crate::failure::{self, shown, usage};
 use crate::workspace::Workspace;
 
 /// The appliance as the flake names it.
-const BOX: &str = ".#nixosConfigurations.box";
+pub const BOX: &str = ".#nixosConfigurations.box";
+/// The same without a template provider: the pool asks Bitcoin Core itself.
+pub const BOX_IPC: &str = ".#nixosConfigurations.box-ipc";
+/// The same for ARM.
+const BOX_ARM: &str = ".#nixosConfigurations.box-aarch64";
 
 /// It, and the checkout that holds the flake.
 pub struct Evaluator {
@@ -34,31 +41,42 @@ impl Evaluator {
         Ok(Some(Self { program, root: Workspace::load()?.root }))
     }
 
-    /// Evaluates every output for both architectures. Nothing is built.
+    /// Evaluates every output for both architectures. Nothing is built. Gives the seconds that each took: of what
+    /// several need, the first bears it.
     pub fn check(&self) -> Result<Value> {
         // Sources that its store lacks; their hashes are compared with flake.lock.
         self.run(&["seed"])?;
         let said = self.ask(&["check", "--all-systems"])?;
-        let outputs: Vec<&str> = said
-            .lines()
-            .filter_map(|line| line.strip_prefix("checking "))
-            .map(|line| line.trim_end_matches('.'))
-            .collect();
+        let (mut seconds, mut began) = (Map::new(), None::<(&str, f64)>);
+        for (at, line) in &said {
+            if let Some((output, start)) = began.take_if(|_| line.starts_with("checking ") || line.is_empty())
+            {
+                seconds.insert(output.to_owned(), json!(((at - start) * 10.0).round() / 10.0));
+            }
+            let output = line.strip_prefix("checking ").map(|line| line.trim_end_matches('.'));
+            began = output.map(|output| (output, *at)).or(began);
+        }
         ensure!(
-            outputs.iter().any(|output| output.contains("aarch64-linux")),
-            "the other architecture was not evaluated: {said}"
+            seconds.keys().any(|output| output.contains("aarch64-linux")),
+            "the other architecture was not evaluated: {said:?}"
         );
         for system in ["x86_64-linux", "aarch64-linux"] {
             let image = format!(".#packages.{system}.image.drvPath");
             let path = self.eval(&image)?;
             ensure!(path.ends_with(".drv"), "{image} is {path}, which is no derivation");
         }
-        Ok(json!({ "outputs": outputs.len() }))
+        let (pc, arm) = (names::check(self, BOX)?, names::check(self, BOX_ARM)?);
+        Ok(json!({ "outputs": seconds.len(), "seconds": seconds, "updates": [pc, arm] }))
     }
 
-    /// The units, settings files, users and firewall of the appliance, as evaluated.
-    pub fn units(&self) -> Result<Value> {
-        let text = self.output(&["units", BOX, "*poolbox*"])?;
+    /// What a function of the flake language makes of an output, as JSON.
+    pub fn apply(&self, output: &str, function: &str) -> Result<String> {
+        self.output(&["eval", output, "--json", "--apply", function])
+    }
+
+    /// The units, settings files, users and firewall of an appliance, as evaluated.
+    pub fn units(&self, appliance: &str) -> Result<Value> {
+        let text = self.output(&["units", appliance, "*poolbox*"])?;
         serde_json::from_str(&text).context("the evaluated units are not JSON")
     }
 
@@ -110,13 +128,24 @@ impl Evaluator {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// All that it says on the way.
-    fn ask(&self, arguments: &[&str]) -> Result<String> {
+    /// All that it says on the way, each line with its second; an empty line is the end.
+    fn ask(&self, arguments: &[&str]) -> Result<Vec<(f64, String)>> {
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let mut command = self.command(&arguments);
-        let output = command.output().with_context(|| format!("cannot start {}", shown(&command)))?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "{} failed:\n{}", shown(&command), tail(&said));
+        let start = Instant::now();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("cannot start {}", shown(&command)))?;
+        let mut said = Vec::new();
+        for line in BufReader::new(child.stderr.take().context("it has no standard error")?).lines() {
+            let line = line.with_context(|| format!("read what {} says", shown(&command)))?;
+            if !line.is_empty() {
+                said.push((start.elapsed().as_secs_f64(), line));
+            }
+        }
+        let status = child.wait()?;
+        let lines: Vec<&str> = said.iter().map(|(_, line)| line.as_str()).collect();
+        ensure!(status.success(), "{} failed:\n{}", shown(&command), tail(&lines.join("\n")));
+        said.push((start.elapsed().as_secs_f64(), String::new()));
         Ok(said)
     }
 

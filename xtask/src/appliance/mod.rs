@@ -4,6 +4,7 @@
 
 mod disks;
 mod evaluator;
+mod names;
 mod provider;
 mod run;
 mod tree;
@@ -39,7 +40,7 @@ struct Stage {
 const STAGES: [Stage; 3] = [
     Stage {
         name: "evaluate",
-        what: "every output of the flake, for both architectures",
+        what: "every output of the flake, for both architectures, and whether boxes find their updates",
         run: |evaluator, _| evaluator.check(),
     },
     Stage {
