@@ -1,6 +1,6 @@
-//! `poolbox-mint`: reads the flags and the settings, then runs or initialises the mint.
+//! `poolbox-mint`: reads the flags and the settings, then checks them, or runs or initialises the mint.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,6 +33,8 @@ enum Command {
         #[arg(long, value_name = "HEIGHT", default_value_t = 0, requires = "restore")]
         since: u32,
     },
+    /// Reads the settings file, says whether it can be used, and ends. Nothing is opened or changed.
+    Check,
     /// Runs the mint (the default).
     Run,
 }
@@ -48,6 +50,9 @@ fn main() -> ExitCode {
 
 fn start(flags: &Flags) -> anyhow::Result<()> {
     let settings = Settings::load(&flags.config)?;
+    if let Some(Command::Check) = flags.command {
+        return writeln!(std::io::stdout(), "OK").context("say so");
+    }
     log::init(settings.log_file.as_deref())?;
     match flags.command {
         Some(Command::Init { restore: true, since }) => {
@@ -56,7 +61,7 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
             return service::restore_seed(&settings, &words, since);
         }
         Some(Command::Init { restore: false, .. }) => return service::init(&settings).map(drop),
-        Some(Command::Run) | None => {}
+        Some(Command::Check | Command::Run) | None => {}
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

@@ -20,10 +20,12 @@ mod tests;
 mod tls;
 mod workers;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
 
 /// Gives memory back when miners leave; the system's keeps what it once had.
 #[global_allocator]
@@ -34,12 +36,31 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "poolbox-pool", version)]
 struct Arguments {
     /// Settings file (TOML).
-    #[arg(long, value_name = "FILE", default_value = "/etc/poolbox/pool.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/poolbox/pool.toml")]
     config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Reads the settings file, says whether it can be used, and ends. Nothing is opened or changed.
+    Check,
+    /// Runs the pool (the default).
+    Run,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    poolbox_service::exit("poolbox-pool", pool::run(&arguments.config).await)
+    let ended = match arguments.command {
+        Some(Command::Check) => check(&arguments.config),
+        Some(Command::Run) | None => pool::run(&arguments.config).await,
+    };
+    poolbox_service::exit("poolbox-pool", ended)
+}
+
+fn check(config: &Path) -> anyhow::Result<()> {
+    settings::Settings::load(config)?;
+    writeln!(std::io::stdout(), "OK").context("say so")
 }

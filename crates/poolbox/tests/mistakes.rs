@@ -157,6 +157,35 @@ fn settings_of_the_mint() {
 }
 
 #[test]
+fn settings_that_are_only_checked() {
+    let rig = Rig::new();
+    let log = "log_file = '/no/folder/log'\n";
+    let pool = format!(
+        "network = 'devnet'\ndata_dir = '/no/pool'\nmode = 'solo'\n{log}[node]\nipc_socket = '/no'\n"
+    );
+    let mint = format!("{log}{}", mint_settings(&rig, rig.mint_port));
+    let limits = "[payouts]\nonchain_threshold_sat = 10\n";
+    for (program, right, wrong, words) in [
+        (
+            "poolbox-pool",
+            &pool,
+            pool.replace("solo", "pool"),
+            ["coinbase_descriptor_file", "poolbox-mint init"],
+        ),
+        ("poolbox-mint", &mint, format!("{mint}{limits}"), ["payouts.onchain_threshold_sat = 10", "1000"]),
+    ] {
+        let file = rig.beside(program);
+        let file = file.to_str().unwrap();
+        std::fs::write(file, right).unwrap();
+        let checked = rig.run(program, &["--config", file, "check"]);
+        assert_eq!((checked.status, checked.stdout.as_str(), checked.stderr.as_str()), (Some(0), "OK\n", ""));
+        std::fs::write(file, wrong).unwrap();
+        rig.run(program, &["--config", file, "check"]).refused(&words);
+    }
+    assert!(!rig.beside("mint").exists());
+}
+
+#[test]
 fn commands_with_nothing_running() {
     let rig = Rig::new();
     let status = rig.poolbox(&["status"]);
