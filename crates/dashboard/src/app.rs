@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Visitor};
 use crate::axeos::{AxeOs, Pointings};
+use crate::choices::Choices;
 use crate::feed::Snapshot;
 use crate::history::History;
 use crate::settings::Settings;
@@ -35,6 +36,8 @@ pub struct App {
     pub admin: Admin,
     /// Miners that were pointed at the box.
     pub pointings: Arc<Pointings>,
+    /// What the owner of an appliance chooses here; none on any other machine.
+    pub choices: Option<Choices>,
     history: Mutex<History>,
     /// Seats for pages that are kept up to date.
     pub seats: Arc<Semaphore>,
@@ -60,8 +63,20 @@ impl App {
     ) -> anyhow::Result<Self> {
         let admin = Admin::open(&settings.data_dir)?;
         let pointings = Arc::new(Pointings::open(&settings.data_dir, AxeOs::new()?));
+        let choices = settings.place.clone().map(|place| Choices::open(place, &settings.data_dir));
         let seats = Arc::new(Semaphore::new(MAX_LIVE));
-        Ok(Self { settings, pool, mint, feed, admin, pointings, history: Mutex::new(history), seats, stop })
+        Ok(Self {
+            settings,
+            pool,
+            mint,
+            feed,
+            admin,
+            pointings,
+            choices,
+            history: Mutex::new(history),
+            seats,
+            stop,
+        })
     }
 
     /// The latest answers.
@@ -99,6 +114,12 @@ pub fn router(app: Shared) -> Router {
         .route("/logs/bundle", get(pages::logs::bundle))
         .route("/settings", get(pages::settings::show))
         .route("/settings/password", post(pages::settings::password))
+        .route("/settings/preview", post(pages::choices::preview))
+        .route("/settings/apply", post(pages::choices::apply))
+        .route("/settings/change", get(pages::choices::change))
+        .route("/settings/undo", post(pages::choices::undo))
+        .route("/settings/restart", post(pages::choices::restart))
+        .route("/start", get(pages::start::show))
         .route("/setup", get(pages::door::setup).post(pages::door::set))
         .route("/login", get(pages::door::login).post(pages::door::enter))
         .route("/logout", post(pages::door::leave))

@@ -8,6 +8,7 @@ mod app;
 mod assets;
 mod axeos;
 mod chart;
+mod choices;
 mod coinbase;
 mod diagnosis;
 mod endpoints;

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::feed::now;
 use crate::settings::{NodeLogin, NodeSettings};
 
 /// A busy node answers late; a page never waits for it.
@@ -32,6 +33,8 @@ pub struct NodeState {
     pub peers: u32,
     /// Header time of its tip, Unix seconds.
     pub tip_time: u64,
+    /// When it started, Unix seconds; none where it may not be asked for that.
+    pub started_at: Option<u64>,
 }
 
 /// Asks the node.
@@ -91,6 +94,7 @@ impl Node {
     pub async fn state(&self) -> anyhow::Result<NodeState> {
         let chain: Chain = self.call("getblockchaininfo").await?;
         let network: Network = self.call("getnetworkinfo").await?;
+        let uptime: Option<u64> = self.call("uptime").await.ok();
         Ok(NodeState {
             version: network.subversion.trim_matches('/').to_owned(),
             height: chain.blocks,
@@ -101,6 +105,7 @@ impl Node {
             disk_bytes: chain.size_on_disk,
             peers: network.connections,
             tip_time: chain.time,
+            started_at: uptime.map(|uptime| now().saturating_sub(uptime)),
         })
     }
 

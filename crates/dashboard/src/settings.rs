@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use poolbox_service::{Misconfigured, load_settings};
 use serde::Deserialize;
 
+use crate::choices::Place;
+
 /// Where pages are served unless `listen` says otherwise.
 const LISTEN: &str = "0.0.0.0:80";
 
@@ -25,6 +27,8 @@ struct Raw {
     loopback_miners: bool,
     coinbase_descriptor_file: Option<PathBuf>,
     node: Option<RawNode>,
+    #[serde(rename = "box")]
+    place: Option<Place>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,6 +71,8 @@ pub struct Settings {
     pub coinbase_descriptor_file: Option<PathBuf>,
     /// The node's RPC, for its sync and version; none when it is not to be asked.
     pub node: Option<NodeSettings>,
+    /// Where the box's settings are chosen; none where they are files for a person to edit.
+    pub place: Option<Place>,
 }
 
 /// How to reach the node's RPC.
@@ -125,6 +131,7 @@ impl Settings {
             loopback_miners: raw.loopback_miners,
             coinbase_descriptor_file: raw.coinbase_descriptor_file,
             node: raw.node.map(RawNode::check).transpose()?,
+            place: raw.place.map(Place::check).transpose()?,
         })
     }
 }
@@ -156,6 +163,10 @@ mod tests {
 
     const LEAST: &str = "data_dir = \"/tmp/d\"\npool_socket = \"/tmp/pool.sock\"\n";
 
+    const BOX: &str = "[box]\nsettings_dir = '/c'\nin_force_dir = '/f'\nimage_dir = '/i'\nnetwork = 'mainnet'\n\
+        networks = ['mainnet', 'devnet']\nservices = ['node', 'pool', 'mint']\npool_program = '/p'\n\
+        mint_program = '/m'\n";
+
     fn load(text: &str) -> Result<Settings, Misconfigured> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -166,7 +177,8 @@ mod tests {
     fn the_least_settings_suffice() {
         let settings = load(LEAST).unwrap();
         assert_eq!(settings.listen, LISTEN.parse().unwrap());
-        assert!(settings.mint_socket.is_none() && settings.node.is_none());
+        assert!(settings.mint_socket.is_none() && settings.node.is_none() && settings.place.is_none());
+        assert!(load(&format!("{LEAST}{BOX}")).unwrap().place.is_some());
     }
 
     #[test]
@@ -176,6 +188,10 @@ mod tests {
             (format!("{LEAST}miner_host = \"a b\""), "miner_host"),
             (format!("{LEAST}[node]\nrpc_port = 1"), "cookie_file"),
             ("data_dir = \"/tmp/d\"".to_owned(), "pool_socket"),
+            (format!("{LEAST}{}", BOX.replace("'mainnet', ", "")), "box.networks"),
+            (format!("{LEAST}{}", BOX.replace("'pool', ", "")), "box.services"),
+            (format!("{LEAST}{}", BOX.replace("mint_program", "# no")), "box.mint_program"),
+            (format!("{LEAST}{}", BOX.replace("'mint'", "'sshd'")), "sshd"),
         ] {
             let error = load(&text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

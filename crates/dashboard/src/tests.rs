@@ -31,6 +31,8 @@ const JSON: [&str; 5] = [
     "/api/v1/openapi.json",
 ];
 
+mod choices;
+
 /// A dashboard that shows `now`.
 struct Rig {
     router: Router,
@@ -46,10 +48,15 @@ struct Answer {
 
 impl Rig {
     fn new(now: Snapshot) -> Self {
+        Self::with(now, "")
+    }
+
+    /// With more in its settings.
+    fn with(now: Snapshot, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("dashboard.toml");
         let text = format!(
-            "data_dir = '{0}'\npool_socket = '{0}/none.sock'\nlog_dir = '{0}/logs'\n",
+            "data_dir = '{0}'\npool_socket = '{0}/none.sock'\nlog_dir = '{0}/logs'\n{more}",
             dir.path().display()
         );
         std::fs::write(&file, text).unwrap();

@@ -1,5 +1,6 @@
 //! A person at a browser, in front of the whole box: from the first visit to the first share, a miner pointed
-//! at the box and taken back, the log bundle. The box is the demo's real processes, the browser headless
+//! at the box and taken back, the log bundle; and in front of an appliance, from the presence code to the first
+//! change of its settings and back. The box is the demo's real processes, the browser headless
 //! Chromium; the AxeOS device is a fake, named so. Needs BITCOIN_NODE, POOLBOX_BIN_DIR and chromedriver, as
 //! `cargo xtask test` has them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
@@ -9,7 +10,7 @@ mod rig;
 use std::time::Duration;
 
 use fantoccini::Locator;
-use rig::{Browser, Demo, FakeAxeOs};
+use rig::{Appliance, Browser, Demo, FakeAxeOs};
 
 /// Several times what a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -65,6 +66,69 @@ async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back(
     // Logs, and nothing that the browser complained about: no script refused, no file missing.
     page.goto(&demo.url("/logs")).await.unwrap();
     browser.sees("pool started", PATIENCE).await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
+    let appliance = Appliance::start().await;
+    let browser = Browser::start().await;
+    let page = &browser.client;
+
+    // The door, then the first steps, with mode solo chosen on the way.
+    page.goto(&appliance.url("/setup")).await.unwrap();
+    browser.types("code", &appliance.presence_code()).await;
+    browser.types("password", "a long secret").await;
+    browser.types("again", "a long secret").await;
+    browser.click("main form button").await;
+    browser.sees("Which network?", PATIENCE).await;
+    browser.click("main form button").await;
+    browser.sees("Whom shall a block pay?", PATIENCE).await;
+    browser.click("input[name=mode][value=solo]").await;
+    browser.click("main form button").await;
+    browser.sees("Nothing has been changed yet", PATIENCE).await;
+    browser.sees("Mining stops for some seconds", PATIENCE).await;
+    assert!(!appliance.has_choice());
+    let before = appliance.pool_toml();
+    browser.click("form[action='/settings/apply'] button").await;
+
+    // The page follows by itself until the real pool runs with it.
+    browser.sees("Done.", PATIENCE).await;
+    assert!(appliance.pool_toml().contains("mode = \"solo\""));
+    page.goto(&appliance.url("/settings")).await.unwrap();
+    browser.sees("solo: a block pays the miner that finds it", PATIENCE).await;
+
+    // What the real mint refuses is refused here, with its field.
+    browser.types("onchain", "10").await;
+    browser.click("main section:has(input[name=onchain]) button").await;
+    browser.sees("must be 1000 or more", PATIENCE).await;
+
+    // Undone after a restart of the dashboard, which ended the session.
+    appliance.restart_dashboard();
+    page.goto(&appliance.url("/login")).await.unwrap();
+    browser.types("password", "a long secret").await;
+    browser.click("main form button").await;
+    browser.sees("Latest changes", PATIENCE).await;
+    browser.click("a[href='/settings/change?id=1']").await;
+    browser.click("form[action='/settings/undo'] button").await;
+    browser.sees("Undone: the settings are as they were.", PATIENCE).await;
+    assert!(!appliance.has_choice());
+    assert_eq!(appliance.pool_toml(), before);
+    page.goto(&appliance.url("/settings")).await.unwrap();
+    browser.sees("pool: a block pays the mint", PATIENCE).await;
+
+    // A box whose system does not take it up: the page says so, and undo is still offered.
+    appliance.takes_up(false);
+    browser.click("input[name=mode][value=solo]").await;
+    browser.click("main section:has(input[name=mode]) button").await;
+    browser.click("form[action='/settings/apply'] button").await;
+    browser.sees("poolbox-apply does not run", PATIENCE).await;
+    browser.sees("Undo puts the settings back", PATIENCE).await;
+    browser.click("form[action='/settings/undo'] button").await;
+    appliance.takes_up(true);
+    browser.sees("Undone: the settings are as they were.", PATIENCE).await;
+    assert_eq!(appliance.pool_toml(), before);
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.end().await;
 }

@@ -59,7 +59,8 @@ pub async fn set(State(app): State<Shared>, visitor: Visitor, Form(first): Form<
         return show_setup(&app, &visitor, Some(&Closed::Unfit("The two passwords are not the same.")));
     }
     match app.admin.set_first(visitor.address, &first.code, &first.password).await {
-        Ok(session) => inside(&session, "/settings"),
+        // An appliance asks what it is to do; on any other machine that is in files.
+        Ok(session) => inside(&session, if app.choices.is_some() { "/start" } else { "/settings" }),
         Err(closed) => show_setup(&app, &visitor, Some(&closed)),
     }
 }

@@ -1,6 +1,7 @@
 //! The pages, a file each: what a template shows, made of the latest snapshot.
 
 pub mod add;
+pub mod choices;
 pub mod claims;
 pub mod door;
 pub mod earnings;
@@ -9,5 +10,6 @@ pub mod miners;
 pub mod missing;
 pub mod overview;
 pub mod settings;
+pub mod start;
 pub mod why;
 pub mod worker;

@@ -5,28 +5,46 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use poolbox_api::pool;
 use serde::Deserialize;
 
 use crate::admin::{Closed, MIN_LENGTH, Visitor};
 use crate::app::{App, Shared};
+use crate::choices::{Change, Field, Mistake, Service, Wish, mode_spoken};
+use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page_with};
+use crate::node::NodeState;
+use crate::pages::choices::Fields;
 use crate::pages::door::inside;
 use crate::words;
+
+/// Changes that are listed.
+const LISTED: usize = 10;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct Page {
     frame: Frame,
-    /// Of the form for the password.
+    /// Of whatever was asked for.
     trouble: Option<String>,
     min_length: usize,
     facts: Vec<(&'static str, String)>,
+    /// Whether settings are changed here at all.
+    is_box: bool,
+    /// What the admin may choose.
+    fields: Option<Fields>,
+    services: Vec<Service>,
+    changes: Vec<Listed>,
+}
+
+struct Listed {
+    change: Change,
+    when: String,
+    state: (&'static str, &'static str),
 }
 
 /// A change of the password.
 #[derive(Deserialize)]
-pub struct Change {
+pub struct NewPassword {
     token: String,
     old: String,
     password: String,
@@ -35,44 +53,89 @@ pub struct Change {
 
 /// `GET /settings`
 pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
-    drawn(&app, &visitor, None)
+    drawn(&app, &visitor, StatusCode::OK, &Wish::default(), None, None)
 }
 
 /// `POST /settings/password`
-pub async fn password(State(app): State<Shared>, visitor: Visitor, Form(change): Form<Change>) -> Response {
+pub async fn password(
+    State(app): State<Shared>,
+    visitor: Visitor,
+    Form(change): Form<NewPassword>,
+) -> Response {
     if let Err(refusal) = visitor.changes(&change.token) {
         return refusal.into_response();
     }
     if change.password != change.again {
-        return drawn(&app, &visitor, Some(&Closed::Unfit("The two new passwords are not the same.")));
+        return closed(&app, &visitor, &Closed::Unfit("The two new passwords are not the same."));
     }
     match app.admin.change(visitor.address, &change.old, &change.password).await {
         Ok(session) => inside(&session, "/settings"),
-        Err(closed) => drawn(&app, &visitor, Some(&closed)),
+        Err(reason) => closed(&app, &visitor, &reason),
     }
 }
 
-fn drawn(app: &App, visitor: &Visitor, closed: Option<&Closed>) -> Response {
-    let status = if closed.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+fn closed(app: &App, visitor: &Visitor, reason: &Closed) -> Response {
+    let trouble = Some(reason.sentence());
+    drawn(app, visitor, StatusCode::FORBIDDEN, &Wish::default(), None, trouble)
+}
+
+/// The page again, with what was typed and what is wrong with it.
+pub fn refused(app: &App, visitor: &Visitor, status: StatusCode, wish: &Wish, mistake: Mistake) -> Response {
+    drawn(app, visitor, status, wish, Some(mistake), None)
+}
+
+fn drawn(
+    app: &App,
+    visitor: &Visitor,
+    status: StatusCode,
+    wish: &Wish,
+    mistake: Option<Mistake>,
+    trouble: Option<String>,
+) -> Response {
+    let now = app.now();
+    let admin = visitor.session.is_some();
+    let choices = app.choices.as_ref().filter(|_| admin);
+    let (fields, trouble) = match choices.map(|choices| (choices, choices.present_on(&Wish::default()))) {
+        Some((choices, Ok(present))) => {
+            let fields = Fields::new(&choices.place, &present, wish, mistake);
+            let trouble = trouble.or_else(|| fields.trouble());
+            (Some(fields), trouble)
+        }
+        Some((_, Err(unreadable))) => (None, trouble.or_else(|| Some(unreadable.spoken()))),
+        None => (None, trouble),
+    };
+    let listed = |change: Change| {
+        let state = match (&change.failed, &change.undone) {
+            (Some(_), _) => ("alarm", "not made"),
+            (None, Some(_)) => ("idle", "undone"),
+            (None, None) => ("well", "made"),
+        };
+        Listed { when: words::ago(change.asked.at, now.at), state, change }
+    };
     let page = Page {
-        frame: Frame::new(app, visitor, Section::Settings, "Settings"),
-        trouble: closed.map(Closed::sentence),
+        frame: Frame::of(&now, visitor, Section::Settings, "Settings"),
+        trouble,
         min_length: MIN_LENGTH,
-        facts: facts(app),
+        facts: facts(app, &now),
+        is_box: app.choices.is_some(),
+        fields,
+        services: choices.map(|choices| choices.place.services.clone()).unwrap_or_default(),
+        changes: choices
+            .map(|choices| choices.all())
+            .unwrap_or_default()
+            .into_iter()
+            .take(LISTED)
+            .map(listed)
+            .collect(),
     };
     page_with(status, &page)
 }
 
-fn facts(app: &App) -> Vec<(&'static str, String)> {
-    let now = app.now();
+fn facts(app: &App, now: &Snapshot) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Dashboard", format!("version {}", env!("CARGO_PKG_VERSION")))];
     if let Some(pool) = &now.pool {
-        let mode = match pool.mode {
-            pool::Mode::Pool => "pool: a block pays the mint, and everybody's work shares in it",
-            pool::Mode::Solo => "solo: a block pays the miner that finds it",
-        };
         facts.push(("Network", pool.network.name().to_owned()));
-        facts.push(("Mode", mode.to_owned()));
+        facts.push(("Mode", mode_spoken(pool.mode).to_owned()));
         facts.push(("Pool", format!("version {}, up for {}", pool.version, words::duration(pool.uptime_s))));
     }
     if let Some(mint) = &now.mint {
@@ -82,6 +145,26 @@ fn facts(app: &App) -> Vec<(&'static str, String)> {
     }
     if let Some(node) = &now.node {
         facts.push(("Node", node.version.clone()));
+        facts.push(("Blocks kept", blocks_kept(node, app.choices.is_some())));
+    }
+    if let Some(choices) = &app.choices {
+        facts.push((
+            "Updates",
+            match &choices.place.updates_from {
+                Some(url) => format!(
+                    "looked for once a day at {url} and started at four in the night (UTC), which interrupts mining \
+                     for a minute; a version that does not work gives way to the one before by itself"
+                ),
+                None => "off: nowhere is set to look for them. A newer version is flashed anew".to_owned(),
+            },
+        ));
     }
     facts
+}
+
+fn blocks_kept(node: &NodeState, is_box: bool) -> String {
+    let size = words::bytes(node.disk_bytes);
+    let which = if node.pruned { "the newest" } else { "all" };
+    let why = if is_box { "; the box chooses that by the size of its disk when it starts" } else { "" };
+    format!("{which}, {size}{why}")
 }

@@ -1,4 +1,7 @@
-//! What the browser tests stand on: the demo, a browser, and a fake AxeOS device.
+//! What the browser tests stand on: the demo, an appliance without its system, a browser, and a fake AxeOS
+//! device.
+
+mod appliance;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -13,6 +16,8 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub use appliance::Appliance;
 
 /// The whole box on devnet, as a person starts it.
 pub struct Demo {
@@ -155,6 +160,13 @@ impl Browser {
             }
         }
         panic!("{selector} cannot be clicked");
+    }
+
+    /// Types into a field, in the place of what is in it.
+    pub async fn types(&self, name: &str, text: &str) {
+        let field = self.client.find(Locator::Css(&format!("main input[name={name}]"))).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
     }
 
     /// What the browser said was wrong with the pages: scripts or styles refused, files missing.

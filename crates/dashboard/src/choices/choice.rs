@@ -1,0 +1,277 @@
+//! What an owner chooses, and what they typed for it: raw, then checked, each mistake with its field.
+
+use poolbox_accounting::Network;
+use poolbox_api::pool::Mode;
+use serde::Deserialize;
+
+use super::Place;
+use crate::words;
+
+/// More sats than there will ever be.
+const ALL_BITCOIN_SAT: u64 = 2_100_000_000_000_000;
+/// The whole, in parts per million.
+const ALL_PPM: u32 = 1_000_000;
+/// Digits after the point of a percentage that parts per million can hold.
+const PERCENT_DIGITS: usize = 4;
+
+/// Everything that may be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Of the node.
+    pub network: Network,
+    /// Whom blocks pay.
+    pub mode: Mode,
+    /// What the mint does; none on a box without one.
+    pub mint: Option<Terms>,
+}
+
+/// What the mint keeps, and when it pays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Kept of every reward.
+    pub fee_ppm: u32,
+    /// A bitcoin address is paid from so many sats on; none: as usual.
+    pub onchain_sat: Option<u64>,
+    /// A Lightning address or offer is; none: as usual.
+    pub lightning_sat: Option<u64>,
+}
+
+/// Something in a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// [`Choice::network`]
+    Network,
+    /// [`Choice::mode`]
+    Mode,
+    /// [`Terms::fee_ppm`]
+    Fee,
+    /// [`Terms::onchain_sat`]
+    Onchain,
+    /// [`Terms::lightning_sat`]
+    Lightning,
+}
+
+impl Field {
+    /// For people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Mode => "Mode",
+            Self::Fee => "The box's fee",
+            Self::Onchain => "Pay bitcoin addresses from",
+            Self::Lightning => "Pay Lightning addresses from",
+        }
+    }
+
+    /// The field that a program's sentence is about, by the key it names.
+    pub fn of_key(sentence: &str) -> Option<Self> {
+        let keys = [
+            ("onchain_threshold_sat", Self::Onchain),
+            ("lightning_threshold_sat", Self::Lightning),
+            ("fee_ppm", Self::Fee),
+            ("coinbase_descriptor_file", Self::Mode),
+            ("mode", Self::Mode),
+            ("network", Self::Network),
+        ];
+        keys.into_iter().find(|(key, _)| sentence.contains(key)).map(|(_, field)| field)
+    }
+}
+
+/// Why a choice cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where, if it is in one place.
+    pub field: Option<Field>,
+    /// What is wrong and what to do, in one sentence.
+    pub sentence: String,
+}
+
+impl Mistake {
+    /// In a field.
+    pub fn in_field(field: Field, sentence: impl Into<String>) -> Self {
+        Self { field: Some(field), sentence: sentence.into() }
+    }
+
+    /// In none.
+    pub fn of_box(sentence: impl Into<String>) -> Self {
+        Self { field: None, sentence: sentence.into() }
+    }
+
+    /// With the field's name before it.
+    pub fn spoken(&self) -> String {
+        match self.field {
+            Some(field) => format!("{}: {}", field.label(), self.sentence),
+            None => self.sentence.clone(),
+        }
+    }
+}
+
+/// What was typed; a field that was not in the form stays as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Wish {
+    /// [`Choice::network`]
+    pub network: Option<String>,
+    /// [`Choice::mode`]
+    pub mode: Option<String>,
+    /// [`Terms::fee_ppm`], in per cent.
+    pub fee: Option<String>,
+    /// [`Terms::onchain_sat`]; empty for as usual.
+    pub onchain: Option<String>,
+    /// [`Terms::lightning_sat`]; empty for as usual.
+    pub lightning: Option<String>,
+}
+
+impl Wish {
+    /// The network that is wished for, `present` if none is.
+    ///
+    /// # Errors
+    /// [`Mistake`] for one that is not on offer.
+    pub fn network(&self, place: &Place, present: Network) -> Result<Network, Mistake> {
+        let Some(name) = &self.network else { return Ok(present) };
+        let network = name.parse::<Network>().ok().filter(|network| place.networks.contains(network));
+        network.ok_or_else(|| Mistake::in_field(Field::Network, "choose one of those in the list."))
+    }
+
+    /// What is chosen on top of `present`, which is of the wished network.
+    ///
+    /// # Errors
+    /// [`Mistake`], naming the field.
+    pub fn on(&self, present: &Choice) -> Result<Choice, Mistake> {
+        let mut choice = present.clone();
+        match self.mode.as_deref() {
+            None => {}
+            Some("solo") => choice.mode = Mode::Solo,
+            Some("pool") if present.mint.is_some() => choice.mode = Mode::Pool,
+            Some("pool") => {
+                return Err(Mistake::in_field(Field::Mode, "this box has no mint, which mode pool needs."));
+            }
+            Some(_) => return Err(Mistake::in_field(Field::Mode, "choose pool or solo.")),
+        }
+        let Some(terms) = &mut choice.mint else { return Ok(choice) };
+        if let Some(text) = &self.fee {
+            terms.fee_ppm = ppm(text).ok_or_else(|| {
+                Mistake::in_field(Field::Fee, "write a part of a hundred from 0 to 100, such as 1.5.")
+            })?;
+        }
+        if let Some(text) = &self.onchain {
+            terms.onchain_sat = sats(Field::Onchain, text)?;
+        }
+        if let Some(text) = &self.lightning {
+            terms.lightning_sat = sats(Field::Lightning, text)?;
+        }
+        Ok(choice)
+    }
+}
+
+/// `1.5 %` in parts per million, exactly; none when it is no percentage.
+fn ppm(text: &str) -> Option<u32> {
+    let text = text.trim().trim_end_matches('%').trim();
+    if text.is_empty() {
+        return Some(0);
+    }
+    let (whole, part) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || part.len() > PERCENT_DIGITS || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let part = format!("{part:0<PERCENT_DIGITS$}");
+    let ppm = whole.parse::<u32>().ok()? * 10_000 + part.parse::<u32>().ok()?;
+    (ppm <= ALL_PPM).then_some(ppm)
+}
+
+/// Parts per million as per cent, exactly.
+pub fn percent(ppm: u32) -> String {
+    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Whole sats, perhaps in groups of three; none for nothing.
+fn sats(field: Field, text: &str) -> Result<Option<u64>, Mistake> {
+    let wrong = || Mistake::in_field(field, "write whole sats, such as 200000, or nothing for the usual.");
+    let text = text.trim().trim_end_matches("sats").trim_end_matches("sat").trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, ',' | ' ' | '_' | '\u{a0}');
+    if !text.chars().all(plain) {
+        return Err(wrong());
+    }
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let sats = digits.parse::<u64>().map_err(|_| wrong())?;
+    if sats > ALL_BITCOIN_SAT {
+        return Err(Mistake::in_field(field, "that is more than all bitcoin there will ever be."));
+    }
+    Ok(Some(sats))
+}
+
+/// A threshold for people.
+pub fn threshold(sats: Option<u64>, usual: u64) -> String {
+    match sats {
+        Some(sats) => format!("{}\u{a0}sat", words::grouped(sats)),
+        None => format!("as usual, {}\u{a0}sat", words::grouped(usual)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn present() -> Choice {
+        let terms = Terms { fee_ppm: 0, onchain_sat: None, lightning_sat: Some(5) };
+        Choice { network: Network::Devnet, mode: Mode::Pool, mint: Some(terms) }
+    }
+
+    #[test]
+    fn what_is_not_in_the_form_stays() {
+        assert_eq!(Wish::default().on(&present()).unwrap(), present());
+        let wish = Wish { fee: Some("1,5 %".into()), onchain: Some("300 000 sat".into()), ..Wish::default() };
+        let terms = wish.on(&present()).unwrap().mint.unwrap();
+        assert_eq!(terms, Terms { fee_ppm: 15_000, onchain_sat: Some(300_000), lightning_sat: Some(5) });
+        let wish = Wish { lightning: Some(" ".into()), mode: Some("solo".into()), ..Wish::default() };
+        let choice = wish.on(&present()).unwrap();
+        assert_eq!((choice.mode, choice.mint.unwrap().lightning_sat), (Mode::Solo, None));
+    }
+
+    #[test]
+    fn a_mistake_names_its_field() {
+        for fee in ["-1", "101", "1.23456", "x", "1.5.2", ".5", "100.0001", "1e3", "९"] {
+            let wish = Wish { fee: Some(fee.into()), ..Wish::default() };
+            assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Fee), "{fee}");
+        }
+        for sats in ["-5", "1.000", "2100000000000001", "99999999999999999999", "<b>", ","] {
+            let wish = Wish { onchain: Some(sats.into()), ..Wish::default() };
+            assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Onchain), "{sats}");
+        }
+        let wish = Wish { mode: Some("proxy".into()), ..Wish::default() };
+        assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Mode));
+        let without = Choice { mode: Mode::Solo, mint: None, ..present() };
+        let wish = Wish { mode: Some("pool".into()), ..Wish::default() };
+        assert_eq!(wish.on(&without).unwrap_err().field, Some(Field::Mode));
+    }
+
+    #[test]
+    fn a_programs_sentence_is_taken_to_its_field() {
+        let sentence = "payouts.onchain_threshold_sat = 10 must be 1000 or more";
+        assert_eq!(Field::of_key(sentence), Some(Field::Onchain));
+        assert_eq!(Field::of_key("data_dir is missing"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_fee_is_read_as_it_is_shown(ppm in 0..=ALL_PPM) {
+            prop_assert_eq!(super::ppm(&percent(ppm)), Some(ppm));
+        }
+
+        #[test]
+        fn whatever_is_typed_is_a_number_within_bounds_or_a_mistake(text in "\\PC{0,24}") {
+            if let Some(ppm) = super::ppm(&text) {
+                prop_assert!(ppm <= ALL_PPM);
+            }
+            if let Ok(Some(sats)) = sats(Field::Onchain, &text) {
+                prop_assert!(sats <= ALL_BITCOIN_SAT);
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What a choice would change: which lines, which files, which services. Pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use poolbox_accounting::{Network, Owner};
+use poolbox_api::pool::{self, Mode};
+use serde::{Deserialize, Serialize};
+
+use super::choice::{Choice, percent, threshold};
+use super::folder::{Shelf, Swap, path_of};
+use super::texts::{MINT, POOL, Texts, Unfit, same};
+use super::{Place, Service};
+
+/// From how many sats on the mint pays an address, unless it is told otherwise.
+pub const USUAL_ONCHAIN_SAT: u64 = 200_000;
+/// The same for Lightning.
+pub const USUAL_LIGHTNING_SAT: u64 = 2_000;
+
+/// Something that is set, before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What it is.
+    pub what: String,
+    /// As it was.
+    pub before: String,
+    /// As it is then.
+    pub after: String,
+}
+
+/// What would be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// As it is.
+    pub from: Choice,
+    /// As it would be.
+    pub to: Choice,
+    /// What a person would see change.
+    pub lines: Vec<Line>,
+    /// Which files.
+    pub swaps: Vec<Swap>,
+    /// Who is restarted for it.
+    pub services: Vec<Service>,
+    /// The new files whole, for their programs to check.
+    pub texts: Texts,
+    /// Stands for everything that this was made of: a plan for something else has another.
+    pub basis: String,
+}
+
+impl Plan {
+    /// From what is in force on the present network to `to`, whose network's files are on `shelf`. `chosen` is
+    /// what the file with the network holds.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn new(
+        place: &Place,
+        chosen: Option<String>,
+        present: &Shelf,
+        shelf: &Shelf,
+        to: Choice,
+    ) -> Result<Self, Unfit> {
+        let from = present.texts().choice()?;
+        let before = shelf.texts();
+        let texts = before.with(&to, &shelf.image)?;
+        let own = |text: &str, image: &str| (!same(text, image)).then(|| text.to_owned());
+        let moved = present.network != shelf.network;
+        let network = if moved { Swap::of_network(chosen.clone(), to.network) } else { None };
+        let pool = if texts.pool == before.pool {
+            None
+        } else {
+            let after = own(&texts.pool, &shelf.image.pool);
+            Swap::of(path_of(to.network, POOL), shelf.own.pool.clone(), after)
+        };
+        let mint = match (&texts.mint, &shelf.image.mint) {
+            (Some(text), Some(image)) if texts.mint != before.mint => {
+                Swap::of(path_of(to.network, MINT), shelf.own.mint.clone(), own(text, image))
+            }
+            _ => None,
+        };
+        let restarts = |service: Service| match service {
+            _ if moved => true,
+            Service::Pool => pool.is_some(),
+            Service::Mint => mint.is_some(),
+            Service::Node | Service::TemplateProvider | Service::Dashboard => false,
+        };
+        let services = place.services.iter().copied().filter(|service| restarts(*service)).collect();
+        let mut hasher = DefaultHasher::new();
+        (&chosen, &present.texts().pool, &before.pool, &before.mint, &texts.pool, &texts.mint)
+            .hash(&mut hasher);
+        Ok(Self {
+            lines: lines(&from, &to),
+            from,
+            to,
+            swaps: [network, pool, mint].into_iter().flatten().collect(),
+            services,
+            texts,
+            basis: format!("{:016x}", hasher.finish()),
+        })
+    }
+
+    /// Whether nothing would be done.
+    pub fn is_empty(&self) -> bool {
+        self.swaps.is_empty()
+    }
+
+    /// What it means for the house, beyond the restarts. `pool` is what the pool says now.
+    pub fn notes(&self, pool: Option<&pool::Status>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.from.network != self.to.network {
+            notes.push(format!(
+                "Mining stops until the node has read the chain of {}: {}. Miners go to their fallback pools \
+                 until then.",
+                self.to.network,
+                reading(self.to.network)
+            ));
+            notes.push(format!(
+                "Everything on {} stays as it is and is there again when you come back: chain, shares, ecash. \
+                 Tokens of one network are worth nothing on another.",
+                self.from.network
+            ));
+        }
+        if self.from.mode != self.to.mode {
+            match self.to.mode {
+                Mode::Solo => notes.extend(solo(pool, self.to.network)),
+                Mode::Pool => notes.push(
+                    "A block then pays this box's mint, and everybody's work shares in it. Work done in mode solo \
+                     counts too, back to the last block that paid the mint."
+                        .to_owned(),
+                ),
+            }
+        }
+        notes
+    }
+}
+
+fn solo(pool: Option<&pool::Status>, network: Network) -> Vec<String> {
+    let mut notes = vec![
+        "A block then pays the miner that finds it, at the bitcoin address that is its user name. Whoever has \
+         earned ehash or sats keeps them."
+            .to_owned(),
+    ];
+    let at_work = pool.into_iter().flat_map(|pool| &pool.workers).filter(|worker| worker.connected);
+    let named: Vec<String> = at_work
+        .filter(|worker| !matches!(Owner::parse(&worker.owner, network), Ok(Owner::Address(_))))
+        .map(|worker| format!("{}.{}", worker.owner, worker.name))
+        .collect();
+    if let Some(first) = named.first() {
+        let who = match named.len() {
+            1 => format!("{first} has"),
+            more => format!("{first} and {} more have", more - 1),
+        };
+        notes.push(format!(
+            "{who} a user name that is no bitcoin address, and would be turned away: change it in the miner first."
+        ));
+    }
+    notes
+}
+
+/// How long a node reads a chain.
+const fn reading(network: Network) -> &'static str {
+    match network {
+        Network::Mainnet => "a day or two the first time, minutes when it was there before",
+        Network::Testnet4 | Network::Signet => "some hours the first time, minutes when it was there before",
+        Network::Regtest | Network::Devnet => "some seconds, as it is a chain of this box alone",
+    }
+}
+
+/// Whom blocks pay, in a word and a sentence.
+pub const fn mode_spoken(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Pool => "pool: a block pays the mint, and everybody's work shares in it",
+        Mode::Solo => "solo: a block pays the miner that finds it",
+    }
+}
+
+fn lines(from: &Choice, to: &Choice) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut add = |what: &str, before: String, after: String| {
+        if before != after {
+            lines.push(Line { what: what.to_owned(), before, after });
+        }
+    };
+    add("Network", from.network.to_string(), to.network.to_string());
+    add("Mode", mode_spoken(from.mode).to_owned(), mode_spoken(to.mode).to_owned());
+    if let (Some(from), Some(to)) = (&from.mint, &to.mint) {
+        let fee = |ppm: u32| format!("{}\u{a0}%", percent(ppm));
+        add("The box's fee", fee(from.fee_ppm), fee(to.fee_ppm));
+        let onchain = |sats| threshold(sats, USUAL_ONCHAIN_SAT);
+        add("Bitcoin addresses are paid from", onchain(from.onchain_sat), onchain(to.onchain_sat));
+        let lightning = |sats| threshold(sats, USUAL_LIGHTNING_SAT);
+        add("Lightning addresses are paid from", lightning(from.lightning_sat), lightning(to.lightning_sat));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::choice::Wish;
+    use super::super::fixture::Fixture;
+    use super::*;
+    use crate::fixture::{snapshot, worker};
+
+    fn plan(fixture: &Fixture, wish: &Wish) -> Plan {
+        let place = &fixture.place;
+        let present = place.shelf(place.present_network().unwrap()).unwrap();
+        let network = wish.network(place, present.network).unwrap();
+        let shelf = place.shelf(network).unwrap();
+        let to = wish.on(&shelf.texts().choice().unwrap()).unwrap();
+        Plan::new(place, place.chosen_network().unwrap(), &present, &shelf, to).unwrap()
+    }
+
+    fn wish(field: &str, value: &str) -> Wish {
+        serde_json::from_value(serde_json::json!({ field: value })).unwrap()
+    }
+
+    #[test]
+    fn a_network_restarts_everybody_and_touches_one_word() {
+        let fixture = Fixture::new();
+        let plan = plan(&fixture, &wish("network", "devnet"));
+        assert_eq!(plan.services, fixture.place.services);
+        assert_eq!(plan.swaps.len(), 1);
+        assert_eq!(
+            (plan.swaps[0].path.as_str(), plan.swaps[0].after.as_deref()),
+            ("network", Some("devnet\n"))
+        );
+        assert!(plan.notes(None)[0].contains("some seconds"));
+    }
+
+    #[test]
+    fn a_mode_restarts_the_pool_alone_and_a_fee_the_mint_alone() {
+        let fixture = Fixture::new();
+        let solo = plan(&fixture, &wish("mode", "solo"));
+        assert_eq!(solo.services, [Service::Pool]);
+        assert_eq!(solo.swaps[0].path, "mainnet/pool.toml");
+        let fee = plan(&fixture, &wish("fee", "2"));
+        assert_eq!(fee.services, [Service::Mint]);
+        assert_eq!(
+            fee.lines,
+            [Line { what: "The box's fee".into(), before: "0\u{a0}%".into(), after: "2\u{a0}%".into() }]
+        );
+        assert_ne!(solo.basis, fee.basis);
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_change_and_what_the_image_says_needs_no_file() {
+        let fixture = Fixture::new();
+        for so in [wish("network", "mainnet"), wish("mode", "pool"), wish("fee", "0"), Wish::default()] {
+            let plan = plan(&fixture, &so);
+            assert!(plan.is_empty() && plan.services.is_empty() && plan.lines.is_empty());
+        }
+        let solo = plan(&fixture, &wish("mode", "solo"));
+        fixture.place.swap(&solo.swaps).unwrap();
+        let back = plan(&fixture, &wish("mode", "pool"));
+        assert_eq!((back.swaps.len(), &back.swaps[0].after), (1, &None));
+        assert_eq!(back.services, [Service::Pool]);
+    }
+
+    #[test]
+    fn solo_names_those_who_would_be_turned_away() {
+        let fixture = Fixture::new();
+        let plan = plan(&fixture, &wish("mode", "solo"));
+        let mut now = snapshot(0);
+        let pool = now.pool.as_mut().unwrap();
+        pool.workers.push(worker("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "axe"));
+        assert_eq!(plan.notes(now.pool.as_ref()).len(), 1);
+        now.pool.as_mut().unwrap().workers.push(worker("garage", "axe"));
+        let notes = plan.notes(now.pool.as_ref());
+        assert!(notes[1].starts_with("garage.axe has a user name"), "{notes:?}");
+    }
+}
