@@ -4,6 +4,7 @@
 #
 #   /var/lib/poolbox/settings/network              one word
 #   /var/lib/poolbox/settings/<network>/pool.toml  instead of the image's
+#   /var/lib/poolbox/settings/<network>/mint.toml
 #   /var/lib/poolbox/settings/apply                written last: puts all of it into place, restarts the services
 #                                                  named in it (node template-provider pool mint dashboard)
 #
@@ -20,6 +21,7 @@ let
   chosen = "${common.state}/settings";
   place = "/run/poolbox";
 
+  # In the order of their restart.
   services =
     lib.optional (top.templateProvider.kind == "sv2-tp") "template-provider"
     ++ [
@@ -68,7 +70,12 @@ let
     [ -f ${chosen}/apply ] || exit 0
     words=$(head -c 200 ${chosen}/apply)
     rm -f ${chosen}/apply
-    systemctl restart poolbox-settings.service
+    # Reloaded: a restart would restart whatever requires it, which is everything.
+    systemctl reload-or-restart poolbox-settings.service
+    ${lib.optionalString top.mint.enable ''
+      # The descriptor of the chosen network, before anybody reads it.
+      case " $words " in *" mint "*) systemctl restart poolbox-mint-init.service ;; esac
+    ''}
     for service in ${lib.concatStringsSep " " services}; do
       case " $words " in *" $service "*) systemctl restart --no-block "poolbox-$service.service" ;; esac
     done
@@ -80,6 +87,19 @@ in
       settingsDir = "${place}/settings";
       settingsNetworks = lib.attrNames common.networks;
       node.prune = null;
+
+      dashboard.settings.box = {
+        settings_dir = chosen;
+        in_force_dir = "${place}/settings";
+        image_dir = "/etc/poolbox";
+        inherit (top) network;
+        networks = top.settingsNetworks;
+        inherit services;
+        # They know what may be in their files.
+        pool_program = "${top.package}/bin/poolbox-pool";
+      }
+      // lib.optionalAttrs top.mint.enable { mint_program = "${top.package}/bin/poolbox-mint"; }
+      // lib.optionalAttrs (top.updates.url != null) { updates_from = top.updates.url; };
     };
 
     systemd.tmpfiles.settings."10-poolbox" = {
@@ -105,6 +125,7 @@ in
           Type = "oneshot";
           RemainAfterExit = true;
           ExecStart = install;
+          ExecReload = install;
           # Root, to read what the dashboard alone may read, and in no network.
           PrivateUsers = false;
           CapabilityBoundingSet = "CAP_DAC_READ_SEARCH";
@@ -134,10 +155,17 @@ in
         ];
       };
     }
-    // lib.genAttrs (map (service: "poolbox-${service}") (services ++ lib.optional top.mint.enable "mint-init")) (_: {
-      requires = [ "poolbox-settings.service" ];
-      after = [ "poolbox-settings.service" ];
-    });
+    // lib.genAttrs (map (service: "poolbox-${service}") (services ++ lib.optional top.mint.enable "mint-init")) (
+      name:
+      {
+        requires = [ "poolbox-settings.service" ];
+        after = [ "poolbox-settings.service" ];
+      }
+      // lib.optionalAttrs (name == "poolbox-dashboard") {
+        # What is chosen is its to write.
+        serviceConfig.ReadWritePaths = [ chosen ];
+      }
+    );
 
     systemd.paths.poolbox-apply = {
       description = "Poolbox: settings changed in the dashboard";
