@@ -139,6 +139,50 @@ check "the mint starts while the pool is stopped" bash -c "systemctl restart poo
 systemctl start poolbox-pool
 check "and finds the journal when it is back" within 60 mint_says "it['mint'] and it['pool']"
 
+# --- settings changed in the browser
+page=http://127.0.0.1
+jar=/tmp/cookies
+browse() { curl --silent --max-time 60 --cookie $jar --cookie-jar $jar "$@"; }
+hidden() { grep -o "name=\"$1\" value=\"[^\"]*" | head -n 1 | cut -d '"' -f 4; }
+pid_of() { systemctl show --property MainPID --value "poolbox-$1"; }
+pids() { local service; for service in $services; do echo "$service $(pid_of "$service")"; done; }
+only() { # SERVICE: whether it alone was restarted, and runs
+  local now
+  now=$(pids | grep -v "^$1 ")
+  [ "$now" = "$(grep -v "^$1 " /tmp/pids)" ] && [ "$(pid_of "$1")" -gt 1 ] && ! grep -qx "$1 $(pid_of "$1")" /tmp/pids
+}
+enter() {
+  browse --data-urlencode code="$(cat $state/dashboard/presence.code)" --data password=a+long+secret --data again=a+long+secret \
+    --write-out '%{redirect_url}' --output /dev/null $page/setup | grep -q /start &&
+    token=$(browse $page/settings | hidden token) && [ -n "$token" ]
+}
+choose() { # WHAT=VALUE…
+  local preview
+  pids >/tmp/pids
+  preview=$(browse --data "token=$token&$1" $page/settings/preview) || return 1
+  grep -q "Nothing has been changed yet" <<<"$preview" || { echo "$preview"; return 1; }
+  browse --data "token=$token&$1&basis=$(hidden basis <<<"$preview")" --write-out '%{redirect_url}' --output /tmp/said-page \
+    $page/settings/apply >/tmp/went
+  change=$(sed -n 's/.*id=\([0-9]*\).*/\1/p' /tmp/went)
+  [ -n "$change" ] || { cat /tmp/said-page; return 1; }
+}
+told() { browse "$page/settings/change?id=$change" | grep -q "$1"; }
+check "the code on the screen sets the password" enter
+check "what the pool and the mint refuse is refused" bash -c "
+  curl --silent --cookie $jar --data 'token=$token&onchain=10' $page/settings/preview | grep -q 'must be 1000 or more'"
+check "a fee is chosen" choose fee=1
+check "the mint alone restarts for it" within 60 only mint
+check "and the page says that it is done" within 60 told "Done\."
+check "the mint reads it" grep -q 'fee_ppm = 10000' /run/poolbox/settings/mint.toml
+pids >/tmp/pids
+check "the fee is undone" browse --fail --data "token=$token&id=$change" $page/settings/undo
+check "the mint alone restarts for that too" within 60 only mint
+check "and the page says so" within 60 told "Undone: "
+check "nothing is chosen any more" not test -e "$state/settings/$(sed 's/.*=//' /run/poolbox/settings/environment)/mint.toml"
+pids >/tmp/pids
+check "the pool is asked to restart" browse --fail --data "token=$token&service=pool" $page/settings/restart
+check "the pool alone restarts" within 60 only pool
+
 # --- lost, and back from the backup that was made while it ran
 lost_and_back() {
   local own="poolbox-dashboard poolbox-pool poolbox-mint poolbox-mint-init" before
