@@ -149,9 +149,8 @@ impl Wish {
         }
         let Some(terms) = &mut choice.mint else { return Ok(choice) };
         if let Some(text) = &self.fee {
-            terms.fee_ppm = ppm(text).ok_or_else(|| {
-                Mistake::in_field(Field::Fee, "write a part of a hundred from 0 to 100, such as 1.5.")
-            })?;
+            terms.fee_ppm = ppm(text)
+                .ok_or_else(|| Mistake::in_field(Field::Fee, "write per cent from 0 to 100, such as 1.5."))?;
         }
         if let Some(text) = &self.onchain {
             terms.onchain_sat = sats(Field::Onchain, text)?;

@@ -261,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_left_half_done_goes_back_too() {
+        let fixture = Fixture::new();
+        let all = fixture.chosen();
+        let swaps =
+            [swap("network", None, Some("devnet\n")), swap("devnet/pool.toml", None, Some("x = 1\n"))];
+        fixture.place.swap(&swaps[..1]).unwrap();
+        fixture.place.swap_back(&swaps).unwrap();
+        assert_eq!(fixture.chosen(), all);
+    }
+
+    #[test]
     fn a_file_that_somebody_else_changed_is_left_alone() {
         let fixture = Fixture::new();
         let swaps = [swap("network", None, Some("devnet\n"))];

@@ -119,15 +119,15 @@ impl Plan {
                 self.from.network
             ));
         }
-        if self.from.mode != self.to.mode {
-            match self.to.mode {
-                Mode::Solo => notes.extend(solo(pool, self.to.network)),
-                Mode::Pool => notes.push(
-                    "A block then pays this box's mint, and everybody's work shares in it. Work done in mode solo \
-                     counts too, back to the last block that paid the mint."
-                        .to_owned(),
-                ),
-            }
+        match (self.from.mode, self.to.mode) {
+            (Mode::Pool, Mode::Solo) => notes.extend(solo(pool, self.to.network)),
+            // Another network has a journal of its own.
+            (Mode::Solo, Mode::Pool) if self.from.network == self.to.network => notes.push(
+                "A block then pays this box's mint, and everybody's work shares in it. Work done in mode solo \
+                 counts too, back to the last block that paid the mint."
+                    .to_owned(),
+            ),
+            _ => {}
         }
         notes
     }
@@ -195,6 +195,8 @@ fn lines(from: &Choice, to: &Choice) -> Vec<Line> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::choice::Wish;
     use super::super::fixture::Fixture;
     use super::*;
@@ -266,5 +268,38 @@ mod tests {
         now.pool.as_mut().unwrap().workers.push(worker("garage", "axe"));
         let notes = plan.notes(now.pool.as_ref());
         assert!(notes[1].starts_with("garage.axe has a user name"), "{notes:?}");
+    }
+
+    prop_compose! {
+        fn wishes()(network in prop::option::of("mainnet|devnet"), mode in prop::option::of("pool|solo"),
+            fee in prop::option::of("0|1|2,5|100"), onchain in prop::option::of("|5000"),
+            lightning in prop::option::of("|7")) -> Wish {
+            Wish { network, mode, fee, onchain, lightning }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_change_is_what_was_chosen_and_undone_in_turn_leaves_no_trace(
+            wishes in prop::collection::vec(wishes(), 1..6)
+        ) {
+            let fixture = Fixture::new();
+            let mut made = Vec::new();
+            for wish in wishes {
+                let plan = plan(&fixture, &wish);
+                let before = fixture.chosen();
+                fixture.place.swap(&plan.swaps).unwrap();
+                let network = fixture.place.present_network().unwrap();
+                prop_assert_eq!(fixture.place.shelf(network).unwrap().texts().choice().unwrap(), plan.to.clone());
+                prop_assert_eq!(plan.is_empty(), plan.services.is_empty());
+                made.push((plan.swaps, before));
+            }
+            for (swaps, before) in made.into_iter().rev() {
+                fixture.place.swap_back(&swaps).unwrap();
+                prop_assert_eq!(fixture.chosen(), before);
+            }
+        }
     }
 }
