@@ -23,7 +23,7 @@ DIR/PAGE-desktop-dark.png and the like. Pages that need the admin show the way t
 ";
 
 /// Name and address of each page.
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 9] = [
     ("overview", "/"),
     ("miners", "/miners"),
     ("miner", "/miner?owner=garage&name=one"),
@@ -31,6 +31,7 @@ const PAGES: [(&str, &str); 8] = [
     ("why", "/why"),
     ("earnings", "/earnings"),
     ("owner", "/owner?owner=garage"),
+    ("alerts", "/alerts"),
     ("settings", "/settings"),
 ];
 

@@ -2,6 +2,7 @@
 
 use poolbox_api::pool;
 
+use crate::disk::Disk;
 use crate::feed::Snapshot;
 use crate::words;
 
@@ -81,6 +82,14 @@ pub fn alarms(now: &Snapshot) -> Vec<Alarm> {
     }
     if let Some(trouble) = &now.node_trouble {
         add(Gravity::Warning, format!("The node cannot be asked: {trouble}."), "Look at the node's log.");
+    }
+    if let Some(disk) = now.disk.filter(Disk::is_nearly_full) {
+        let room = format!("{} of {}", words::bytes(disk.free_bytes), words::bytes(disk.total_bytes));
+        add(
+            Gravity::Warning,
+            format!("The disk is nearly full: {room} are free."),
+            "When it is full, shares cannot be kept. Remove what is not needed, or put in a larger disk.",
+        );
     }
     list.sort_by_key(|alarm| alarm.gravity);
     list

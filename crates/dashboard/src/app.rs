@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Visitor};
+use crate::alerts::Alerts;
 use crate::axeos::{AxeOs, Pointings};
 use crate::choices::Choices;
 use crate::feed::Snapshot;
@@ -38,6 +39,8 @@ pub struct App {
     pub pointings: Arc<Pointings>,
     /// What the owner of an appliance chooses here; none on any other machine.
     pub choices: Option<Choices>,
+    /// What happened, and who is told.
+    pub alerts: Arc<Alerts>,
     history: Mutex<History>,
     /// Seats for pages that are kept up to date.
     pub seats: Arc<Semaphore>,
@@ -64,19 +67,10 @@ impl App {
         let admin = Admin::open(&settings.data_dir)?;
         let pointings = Arc::new(Pointings::open(&settings.data_dir, AxeOs::new()?));
         let choices = settings.place.clone().map(|place| Choices::open(place, &settings.data_dir));
+        let alerts = Arc::new(Alerts::open(&settings.data_dir, &settings.alerts)?);
         let seats = Arc::new(Semaphore::new(MAX_LIVE));
-        Ok(Self {
-            settings,
-            pool,
-            mint,
-            feed,
-            admin,
-            pointings,
-            choices,
-            history: Mutex::new(history),
-            seats,
-            stop,
-        })
+        let history = Mutex::new(history);
+        Ok(Self { settings, pool, mint, feed, admin, pointings, choices, alerts, history, seats, stop })
     }
 
     /// The latest answers.
@@ -109,6 +103,8 @@ pub fn router(app: Shared) -> Router {
         .route("/owner/take-back", post(pages::claims::take_back))
         .route("/owner/secret", post(pages::claims::secret))
         .route("/claim", get(pages::claims::by_secret).post(pages::claims::with_secret))
+        .route("/alerts", get(pages::alerts::show))
+        .route("/alerts/test", post(pages::alerts::test))
         .route("/why", get(pages::why::show))
         .route("/logs", get(pages::logs::show))
         .route("/logs/bundle", get(pages::logs::bundle))

@@ -1,6 +1,7 @@
 //! What the box says of itself, asked in the background: pages are drawn from the latest answers and wait
 //! for nobody. A process that does not answer leaves its place empty, with the reason.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::catching::Catching;
 use crate::coinbase::Seen;
+use crate::disk::Disk;
 use crate::node::{Node, NodeState};
 
 /// How often the pool is asked.
@@ -40,6 +43,10 @@ pub struct Snapshot {
     pub node: Option<NodeState>,
     /// Why there is none, where a node is set.
     pub node_trouble: Option<String>,
+    /// How long the node needs to catch up, in seconds, where that can be known.
+    pub sync_left_s: Option<u64>,
+    /// Room on the disk with the dashboard's data.
+    pub disk: Option<Disk>,
 }
 
 /// Whom to ask.
@@ -53,6 +60,8 @@ pub struct Sources {
     pub node: Option<Node>,
     /// What was read from the wire.
     pub seen: watch::Receiver<Option<Seen>>,
+    /// A folder on the disk to look at.
+    pub data_dir: PathBuf,
 }
 
 /// Unix seconds.
@@ -69,6 +78,7 @@ impl Sources {
         stop: CancellationToken,
     ) {
         let mut round = 0_u32;
+        let mut catching = Catching::default();
         let mut snapshot = Snapshot::default();
         loop {
             let began = Instant::now();
@@ -78,6 +88,8 @@ impl Sources {
                 let (mint, node) = tokio::join!(ask_mint(self.mint.as_ref()), ask_node(self.node.as_ref()));
                 snapshot.take_mint(mint);
                 snapshot.take_node(node);
+                snapshot.sync_left_s = catching.left(now(), snapshot.node.as_ref());
+                snapshot.disk = self.look_at_disk().await;
             }
             round = round.wrapping_add(1);
             snapshot.coinbase = self.seen.borrow().clone();
@@ -89,6 +101,13 @@ impl Sources {
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    async fn look_at_disk(&self) -> Option<Disk> {
+        let dir = self.data_dir.clone();
+        // A disk that fails may not answer.
+        let looked = tokio::task::spawn_blocking(move || Disk::of(&dir));
+        tokio::time::timeout(INTERVAL, looked).await.ok()?.ok()?.ok()
     }
 
     async fn ask_pool(&self, snapshot: &mut Snapshot) {

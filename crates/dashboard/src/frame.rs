@@ -24,6 +24,8 @@ pub enum Section {
     Why,
     /// What was earned and what is owed.
     Earnings,
+    /// What happened, and who is told.
+    Alerts,
     /// What the services wrote.
     Logs,
     /// What is set.
@@ -41,12 +43,13 @@ pub struct Link {
     pub name: &'static str,
 }
 
-const LINKS: [Link; 7] = [
+const LINKS: [Link; 8] = [
     Link { section: Section::Overview, path: "/", name: "Overview" },
     Link { section: Section::Miners, path: "/miners", name: "Miners" },
     Link { section: Section::Add, path: "/add", name: "Add a miner" },
     Link { section: Section::Why, path: "/why", name: "Why isn't it mining?" },
     Link { section: Section::Earnings, path: "/earnings", name: "Earnings" },
+    Link { section: Section::Alerts, path: "/alerts", name: "Alerts" },
     Link { section: Section::Logs, path: "/logs", name: "Logs" },
     Link { section: Section::Settings, path: "/settings", name: "Settings" },
 ];

@@ -11,8 +11,10 @@ use poolbox_api::{mint, pool};
 use serde::{Deserialize, Serialize};
 
 use crate::alarms::alarms;
+use crate::alerts::{Event, Kind};
 use crate::app::{Refusal, Shared};
 use crate::coinbase::Seen;
+use crate::disk::Disk;
 use crate::history::{Points, Span};
 use crate::node::NodeState;
 
@@ -36,6 +38,8 @@ struct Status {
     mint: Option<mint::Status>,
     coinbase: Option<Seen>,
     node: Option<NodeState>,
+    sync_left_s: Option<u64>,
+    disk: Option<Disk>,
     alarms: Vec<Alarm>,
 }
 
@@ -44,6 +48,21 @@ struct Alarm {
     gravity: &'static str,
     what: String,
     remedy: &'static str,
+}
+
+#[derive(Serialize)]
+struct Alerts {
+    events: Vec<Event>,
+    ways: Vec<Way>,
+}
+
+#[derive(Serialize)]
+struct Way {
+    kind: Kind,
+    host: String,
+    waiting: usize,
+    sent_at: Option<u64>,
+    trouble: Option<String>,
 }
 
 /// Whose history.
@@ -64,6 +83,7 @@ pub fn routes() -> Router<Shared> {
         .route("/api/v1/owners", get(owners))
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/history", get(history))
+        .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/openapi.json", get(description))
         .route("/metrics", get(metrics))
 }
@@ -89,6 +109,8 @@ async fn status(State(app): State<Shared>) -> Response {
         mint: now.mint.clone(),
         coinbase: now.coinbase.clone(),
         node: now.node.clone(),
+        sync_left_s: now.sync_left_s,
+        disk: now.disk,
         alarms: told.collect(),
     })
     .into_response()
@@ -119,6 +141,18 @@ async fn history(State(app): State<Shared>, Query(whose): Query<Whose>) -> Respo
         || Refusal::new(StatusCode::NOT_FOUND, "Nothing is known of that worker.").into_response(),
         |points| Json(points).into_response(),
     )
+}
+
+/// What happened lately, and how each way out of the house does.
+async fn alerts(State(app): State<Shared>) -> Response {
+    let ways = app.alerts.ways().into_iter().map(|(kind, host, health, waiting)| Way {
+        kind,
+        host,
+        waiting,
+        sent_at: health.sent_at,
+        trouble: health.trouble,
+    });
+    Json(Alerts { events: app.alerts.events(), ways: ways.collect() }).into_response()
 }
 
 async fn description() -> Response {

@@ -4,13 +4,16 @@
 
 mod admin;
 mod alarms;
+mod alerts;
 mod app;
 mod assets;
 mod axeos;
+mod catching;
 mod chart;
 mod choices;
 mod coinbase;
 mod diagnosis;
+mod disk;
 mod endpoints;
 mod feed;
 #[cfg(test)]

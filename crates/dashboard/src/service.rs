@@ -43,6 +43,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         mint: mint.clone(),
         node: settings.node.clone().map(Node::new).transpose()?,
         seen,
+        data_dir: dir.clone(),
     };
     let kept = history_file(dir);
     let (out, feed) = watch::channel(Arc::new(Snapshot::default()));
@@ -57,6 +58,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let looking = app.settings.coinbase_descriptor_file.clone();
     let looking =
         looking.map(|file| tokio::spawn(coinbase::watch(file, app.feed.clone(), see, stop.clone())));
+    let alerting = tokio::spawn(Arc::clone(&app.alerts).run(app.feed.clone(), stop.clone()));
     let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
     tracing::info!(%address, "dashboard started");
 
@@ -66,6 +68,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     if let Some(looking) = looking {
         looking.await.context("looking at the coinbase broke")?;
     }
+    alerting.await.context("following what is told broke")?;
     keeping.await.context("keeping the history broke")?;
     tracing::info!("dashboard stopped");
     served.context("serve the pages")

@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use poolbox_service::{Misconfigured, load_settings};
 use serde::Deserialize;
 
+use crate::alerts::{AlertSettings, Kind, Topic, Way};
 use crate::choices::Place;
 
 /// Where pages are served unless `listen` says otherwise.
 const LISTEN: &str = "0.0.0.0:80";
+/// A miner without a share for so long is silent, unless `silent_after_s` says otherwise.
+const SILENT_AFTER_S: u64 = 900;
+/// At fifteen shares a minute even the luckless find one within this.
+const LEAST_SILENCE_S: u64 = 180;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +34,8 @@ struct Raw {
     node: Option<RawNode>,
     #[serde(rename = "box")]
     place: Option<Place>,
+    #[serde(default)]
+    alerts: RawAlerts,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +47,18 @@ struct RawNode {
     cookie_file: Option<PathBuf>,
     user: Option<String>,
     password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAlerts {
+    webhook: Option<String>,
+    webhook_file: Option<PathBuf>,
+    ntfy: Option<String>,
+    ntfy_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    events: Option<Vec<String>>,
+    silent_after_s: Option<u64>,
 }
 
 fn default_rpc_host() -> String {
@@ -73,6 +92,8 @@ pub struct Settings {
     pub node: Option<NodeSettings>,
     /// Where the box's settings are chosen; none where they are files for a person to edit.
     pub place: Option<Place>,
+    /// What is told to whom.
+    pub alerts: AlertSettings,
 }
 
 /// How to reach the node's RPC.
@@ -132,6 +153,7 @@ impl Settings {
             coinbase_descriptor_file: raw.coinbase_descriptor_file,
             node: raw.node.map(RawNode::check).transpose()?,
             place: raw.place.map(Place::check).transpose()?,
+            alerts: raw.alerts.check()?,
         })
     }
 }
@@ -149,6 +171,63 @@ impl RawNode {
         };
         Ok(NodeSettings { host: self.rpc_host, port: self.rpc_port, login })
     }
+}
+
+impl RawAlerts {
+    /// Addresses are secrets: no sentence repeats one.
+    fn check(self) -> Result<AlertSettings, Misconfigured> {
+        let token = self.token_file.as_deref().map(|file| secret("token_file", file)).transpose()?;
+        let mut ways = Vec::new();
+        for (kind, address, file) in
+            [(Kind::Webhook, self.webhook, self.webhook_file), (Kind::Ntfy, self.ntfy, self.ntfy_file)]
+        {
+            let name = kind.name();
+            let address = match (address, file) {
+                (Some(_), Some(_)) => {
+                    let sentence = format!("[alerts] has both {name} and {name}_file; give one of the two");
+                    return Err(Misconfigured::new(sentence));
+                }
+                (None, Some(file)) => secret(&format!("{name}_file"), &file)?,
+                (Some(address), None) => address,
+                (None, None) => continue,
+            };
+            let token = token.clone().filter(|_| kind == Kind::Ntfy);
+            let way = Way::new(kind, &address, token).map_err(|why| {
+                Misconfigured::new(format!("the address of {name} in [alerts] {why}; correct {name}"))
+            })?;
+            ways.push(way);
+        }
+        if token.is_some() && !ways.iter().any(|way| way.kind == Kind::Ntfy) {
+            return Err(Misconfigured::new("token_file in [alerts] is for ntfy; set ntfy, or leave it out"));
+        }
+        let topic = |name: &String| {
+            Topic::named(name).ok_or_else(|| {
+                let known = Topic::CHOICES.map(Topic::name).join(", ");
+                Misconfigured::new(format!("events in [alerts] names \"{name}\"; choose among {known}"))
+            })
+        };
+        let topics = match &self.events {
+            None => Topic::CHOICES.into(),
+            Some(names) => names.iter().map(topic).collect::<Result<_, _>>()?,
+        };
+        let silent_after_s = self.silent_after_s.unwrap_or(SILENT_AFTER_S);
+        if silent_after_s < LEAST_SILENCE_S {
+            return Err(Misconfigured::new(format!(
+                "silent_after_s = {silent_after_s} in [alerts] would call luck silence; use {LEAST_SILENCE_S} or more"
+            )));
+        }
+        Ok(AlertSettings { ways, topics, silent_after_s })
+    }
+}
+
+/// The only line of a file.
+fn secret(setting: &str, file: &Path) -> Result<String, Misconfigured> {
+    let read = std::fs::read_to_string(file);
+    let text = read.map_err(|error| {
+        let file = file.display();
+        Misconfigured::new(format!("{setting} {file} in [alerts] cannot be read: {error}; change {setting}"))
+    })?;
+    Ok(text.trim().to_owned())
 }
 
 /// A host name or IPv4 address: what fits into a miner's settings.
@@ -192,9 +271,16 @@ mod tests {
             (format!("{LEAST}{}", BOX.replace("'pool', ", "")), "box.services"),
             (format!("{LEAST}{}", BOX.replace("mint_program", "# no")), "box.mint_program"),
             (format!("{LEAST}{}", BOX.replace("'mint'", "'sshd'")), "sshd"),
+            (format!("{LEAST}[alerts]\nwebhook = \"hooks/S3CRET\""), "webhook"),
+            (format!("{LEAST}[alerts]\nntfy = \"https://ntfy.sh/\""), "TOPIC"),
+            (format!("{LEAST}[alerts]\nevents = [\"block\"]"), "block-found"),
+            (format!("{LEAST}[alerts]\nsilent_after_s = 5"), "silent_after_s"),
+            (format!("{LEAST}[alerts]\ntoken_file = \"/no/such\""), "token_file"),
+            (format!("{LEAST}[alerts]\nwebhook = \"http://a/S3CRET\"\nwebhook_file = \"x\""), "webhook_file"),
         ] {
             let error = load(&text).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
+            assert!(!error.contains("S3CRET"), "an address of a webhook is a secret: {error}");
         }
     }
 }

@@ -22,12 +22,14 @@ use crate::fixture::{HOSTILE, snapshot, worker};
 use crate::history::History;
 use crate::settings::Settings;
 
-const PAGES: [&str; 8] = ["/", "/earnings", "/miners", "/add", "/why", "/settings", "/setup", "/?span=week"];
-const JSON: [&str; 5] = [
+const PAGES: [&str; 9] =
+    ["/", "/earnings", "/miners", "/add", "/why", "/alerts", "/settings", "/setup", "/?span=week"];
+const JSON: [&str; 6] = [
     "/api/v1/status",
     "/api/v1/miners",
     "/api/v1/owners",
     "/api/v1/history?span=hour",
+    "/api/v1/alerts",
     "/api/v1/openapi.json",
 ];
 
@@ -212,6 +214,7 @@ async fn what_changes_something_needs_the_admin_the_forms_token_and_our_own_page
         ("/owner/token", "token=T&owner=garage&id=1"),
         ("/owner/take-back", "token=T&owner=garage&id=1"),
         ("/owner/secret", "token=T&owner=garage"),
+        ("/alerts/test", "token=T"),
         ("/settings/password", "token=T&old=a&password=b&again=b"),
         ("/logout", "token=T"),
     ];

@@ -1,6 +1,7 @@
 //! The pages, a file each: what a template shows, made of the latest snapshot.
 
 pub mod add;
+pub mod alerts;
 pub mod choices;
 pub mod claims;
 pub mod door;

@@ -92,6 +92,8 @@ struct Node {
     percent: String,
     syncing: bool,
     behind: String,
+    /// Empty while it cannot be known.
+    left: String,
     peers: u32,
     disk: String,
     pruned: bool,
@@ -139,7 +141,7 @@ impl Page {
             job: job.map(Job::new),
             odds: job.and_then(|job| Odds::at(rates.ten_minutes, job.network_difficulty)),
             epoch: now.mint.as_ref().map(|mint| Epoch::new(mint, &now.epochs)),
-            node: now.node.as_ref().map(|node| Node::new(node, now.at)),
+            node: now.node.as_ref().map(|node| Node::new(node, now)),
             blocks: pool.map(|pool| blocks(pool, now.at)).unwrap_or_default(),
             mode: match pool.map(|pool| pool.mode) {
                 Some(pool::Mode::Solo) => "solo",
@@ -228,7 +230,8 @@ impl Epoch {
 }
 
 impl Node {
-    fn new(node: &NodeState, now: u64) -> Self {
+    fn new(node: &NodeState, now: &Snapshot) -> Self {
+        let left = now.sync_left_s.filter(|_| node.syncing);
         let behind = node.headers.saturating_sub(node.height);
         Self {
             version: node.version.clone(),
@@ -237,10 +240,13 @@ impl Node {
             percent: format!("{:.2}", (node.progress * 100.0).min(if node.syncing { 99.99 } else { 100.0 })),
             syncing: node.syncing,
             behind: match behind {
-                0 => format!("newest block from {}", words::ago(node.tip_time, now)),
+                0 => format!("newest block from {}", words::ago(node.tip_time, now.at)),
                 1 => "1 block to go".to_owned(),
                 blocks => format!("{} blocks to go", words::grouped(blocks.into())),
             },
+            left: left
+                .map(|left| format!("about {} left", words::duration(left.max(60))))
+                .unwrap_or_default(),
             peers: node.peers,
             disk: words::bytes(node.disk_bytes),
             pruned: node.pruned,
