@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use poolbox_api::mint::payouts::{self, Payout};
 use poolbox_api::{Client, ClientError, mint, pool};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -21,6 +22,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const REST: u32 = 10;
 /// Mint and node are asked every so many times.
 const SELDOM: u32 = 3;
+/// Payouts that are listed.
+const PAYOUTS: u32 = 20;
 
 /// The latest answers.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -37,6 +40,10 @@ pub struct Snapshot {
     pub mint_trouble: Option<String>,
     /// Every epoch, newest first.
     pub epochs: Vec<mint::Epoch>,
+    /// The latest payouts, newest first.
+    pub payouts: Vec<Payout>,
+    /// The mint's Lightning node, where it has one that works.
+    pub lightning: Option<mint::LightningNode>,
     /// What a job's coinbase pays, read from the wire.
     pub coinbase: Option<Seen>,
     /// The node's answer.
@@ -118,14 +125,23 @@ impl Sources {
     }
 }
 
-type MintAnswer = Option<Result<(mint::Status, Vec<mint::Epoch>), String>>;
+/// All that the mint is asked.
+struct OfMint {
+    status: mint::Status,
+    epochs: Vec<mint::Epoch>,
+    payouts: Vec<Payout>,
+    lightning: Option<mint::LightningNode>,
+}
+
+type MintAnswer = Option<Result<OfMint, String>>;
 type NodeAnswer = Option<Result<NodeState, String>>;
 
 impl Snapshot {
     fn take_mint(&mut self, answer: MintAnswer) {
         match answer {
-            Some(Ok((status, epochs))) => {
+            Some(Ok(OfMint { status, epochs, payouts, lightning })) => {
                 (self.mint, self.mint_trouble, self.epochs) = (Some(status), None, epochs);
+                (self.payouts, self.lightning) = (payouts, lightning);
             }
             Some(Err(trouble)) => (self.mint, self.mint_trouble) = (None, Some(trouble)),
             None => {}
@@ -147,10 +163,18 @@ async fn ask_mint(mint: Option<&Client>) -> MintAnswer {
         Ok(status) => status,
         Err(error) => return Some(Err(plain(&error, "mint"))),
     };
-    Some(match mint.get(mint::EPOCHS).await {
-        Ok(epochs) => Ok((status, epochs)),
-        Err(error) => Err(plain(&error, "mint")),
-    })
+    let epochs = match mint.get(mint::EPOCHS).await {
+        Ok(epochs) => epochs,
+        Err(error) => return Some(Err(plain(&error, "mint"))),
+    };
+    // These two are told where they can be; a page does without.
+    let payouts = mint.get::<payouts::Page>(&format!("{}?limit={PAYOUTS}", payouts::PAYOUTS)).await;
+    let lightning = match status.lightning {
+        mint::LightningState::On => mint.get(mint::LIGHTNING).await.ok(),
+        mint::LightningState::Off | mint::LightningState::Down { .. } => None,
+    };
+    let payouts = payouts.map(|page| page.payouts).unwrap_or_default();
+    Some(Ok(OfMint { status, epochs, payouts, lightning }))
 }
 
 async fn ask_node(node: Option<&Node>) -> NodeAnswer {

@@ -25,6 +25,8 @@ mod json;
 mod link;
 mod live;
 mod logfile;
+#[cfg(test)]
+mod money_tests;
 mod node;
 mod pages;
 mod qr;

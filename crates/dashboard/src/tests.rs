@@ -11,6 +11,7 @@ use axum::extract::ConnectInfo;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use poolbox_api::Client;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::app::{App, router};
 use crate::feed::Snapshot;
-use crate::fixture::{HOSTILE, snapshot, worker};
+use crate::fixture::{HOSTILE, NOW, snapshot, worker};
 use crate::history::History;
 use crate::settings::Settings;
 
@@ -36,25 +37,40 @@ const JSON: [&str; 6] = [
 mod choices;
 
 /// A dashboard that shows `now`.
-struct Rig {
+pub struct Rig {
     router: Router,
-    dir: TempDir,
+    pub dir: TempDir,
     _out: watch::Sender<Arc<Snapshot>>,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+/// What it answers.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
 }
 
 impl Rig {
-    fn new(now: Snapshot) -> Self {
-        Self::with(now, "")
+    pub fn new(now: Snapshot) -> Self {
+        Self::made(now, "", None, None)
     }
 
     /// With more in its settings.
     fn with(now: Snapshot, more: &str) -> Self {
+        Self::made(now, more, None, None)
+    }
+
+    /// With a mint whose local API this is.
+    pub fn with_mint(now: Snapshot, mint: Router) -> Self {
+        Self::made(now, "", Some(mint), None)
+    }
+
+    /// With alerts that an earlier run kept.
+    fn with_alerts(now: Snapshot, alerts: &Value) -> Self {
+        Self::made(now, "", None, Some(alerts))
+    }
+
+    fn made(now: Snapshot, more: &str, mint: Option<Router>, alerts: Option<&Value>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("dashboard.toml");
         let text = format!(
@@ -62,6 +78,9 @@ impl Rig {
             dir.path().display()
         );
         std::fs::write(&file, text).unwrap();
+        if let Some(alerts) = alerts {
+            std::fs::write(dir.path().join("alerts.json"), alerts.to_string()).unwrap();
+        }
         let settings = Settings::load(&file).unwrap();
         let pool = Client::new(&settings.pool_socket).unwrap();
         let mut history = History::default();
@@ -69,12 +88,18 @@ impl Rig {
             history.sample(now.at - 60, pool);
             history.sample(now.at, pool);
         }
+        let mint = mint.map(|api| {
+            let socket = dir.path().join("mint.sock");
+            let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+            tokio::spawn(async move { axum::serve(listener, api).await });
+            Client::new(socket).unwrap()
+        });
         let (out, feed) = watch::channel(Arc::new(now));
-        let app = App::open(settings, pool, None, feed, history, CancellationToken::new()).unwrap();
+        let app = App::open(settings, pool, mint, feed, history, CancellationToken::new()).unwrap();
         Self { router: router(Arc::new(app)), dir, _out: out }
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answer {
+    pub async fn ask(&self, request: Request<Body>) -> Answer {
         let (mut parts, body) = request.into_parts();
         let peer: SocketAddr = "192.168.1.7:50000".parse().unwrap();
         parts.extensions.insert(ConnectInfo(peer));
@@ -86,15 +111,15 @@ impl Rig {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         self.ask(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    async fn as_admin(&self, path: &str, cookie: &str) -> Answer {
+    pub async fn as_admin(&self, path: &str, cookie: &str) -> Answer {
         self.ask(Request::get(path).header(COOKIE, cookie).body(Body::empty()).unwrap()).await
     }
 
-    async fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
+    pub async fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
         let request = Request::post(path)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ORIGIN, "http://poolbox.local")
@@ -103,7 +128,7 @@ impl Rig {
     }
 
     /// Goes through the first visit; returns the cookie.
-    async fn set_up(&self) -> String {
+    pub async fn set_up(&self) -> String {
         let code = std::fs::read_to_string(self.dir.path().join("presence.code")).unwrap();
         let form = format!("code={code}&password=a+long+secret&again=a+long+secret");
         let answer = self.post("/setup", "", &form).await;
@@ -115,7 +140,7 @@ impl Rig {
 }
 
 /// What the hidden field of a page's forms says.
-fn token(page: &str) -> String {
+pub fn token(page: &str) -> String {
     page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
@@ -185,6 +210,29 @@ async fn a_hostile_name_is_shown_and_never_run() {
 }
 
 #[tokio::test]
+async fn an_alert_of_an_earlier_run_is_listed_whatever_is_in_it() {
+    let event = |id: u64, topic: &str, over: bool| json!({ "id": id, "at": NOW - 60 * id, "event": topic, "over": over, "text": format!("{id}: {HOSTILE}") });
+    let events =
+        [event(3, "miner-silent", true), event(2, "coinbase-mismatch", false), event(1, "test", false)];
+    let rig = Rig::with_alerts(snapshot(1), &json!({ "newest": 3, "events": events }));
+    let page = rig.get("/alerts").await.text;
+    for told in ["Miner back", "Coinbase mismatch", "Test alert", "3 min ago", "3: &#60;script&#62;alert(1)"]
+    {
+        assert!(page.contains(told), "{told} is not in {page}");
+    }
+    for raw in ["<script>", "<img src=x", "&#x3c;img", "\"'&"] {
+        assert!(!page.contains(raw), "{raw}");
+    }
+    let told: Value = serde_json::from_str(&rig.get("/api/v1/alerts").await.text).unwrap();
+    assert_eq!(
+        (&told["events"][0]["event"], &told["events"][0]["over"]),
+        (&json!("miner-silent"), &json!(true))
+    );
+    let broken = Rig::with_alerts(snapshot(1), &json!({ "events": 7 }));
+    assert!(broken.get("/alerts").await.text.contains("Nothing has happened yet"));
+}
+
+#[tokio::test]
 async fn the_frame_holds_on_every_answer_and_foreign_names_get_none() {
     let rig = Rig::new(snapshot(1));
     for path in ["/", "/nowhere", "/api/v1/status", "/static/live.js", "/static/../main.rs"] {
@@ -214,6 +262,9 @@ async fn what_changes_something_needs_the_admin_the_forms_token_and_our_own_page
         ("/owner/token", "token=T&owner=garage&id=1"),
         ("/owner/take-back", "token=T&owner=garage&id=1"),
         ("/owner/secret", "token=T&owner=garage"),
+        ("/owner/payout", "token=T&owner=garage&target=a%40b.example"),
+        ("/owner/payout/remove", "token=T&owner=garage"),
+        ("/owner/payout/now", "token=T&owner=garage"),
         ("/alerts/test", "token=T"),
         ("/settings/password", "token=T&old=a&password=b&again=b"),
         ("/logout", "token=T"),

@@ -67,6 +67,15 @@ pub fn bitcoin(sats: u64) -> String {
     format!("{}.{:08}\u{a0}BTC", grouped(sats / 100_000_000), sats % 100_000_000)
 }
 
+/// Parts per million, in per cent.
+pub fn millionths(ppm: u32) -> String {
+    let (whole, part) = (ppm / 10_000, ppm % 10_000);
+    if part == 0 {
+        return format!("{whole}\u{a0}%");
+    }
+    format!("{whole}.{}\u{a0}%", format!("{part:04}").trim_end_matches('0'))
+}
+
 /// Work with its unit.
 pub fn ehash(work: Work) -> String {
     format!("{}\u{a0}ehash", grouped(work.ehash()))

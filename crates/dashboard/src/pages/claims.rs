@@ -18,6 +18,7 @@ use crate::admin::Visitor;
 use crate::app::{App, Shared};
 use crate::frame::{Frame, Section, page, page_with};
 use crate::link::encoded;
+use crate::pages::payouts::{self, Payouts, Refused};
 use crate::{qr, words};
 
 #[derive(Template)]
@@ -33,6 +34,7 @@ struct OwnerPage {
     tokens: Vec<(String, String, String)>,
     has_secret: bool,
     said: Option<String>,
+    payouts: Option<Payouts>,
 }
 
 struct Epoch {
@@ -109,8 +111,10 @@ pub struct Claim {
 /// Something about one owner, or one of its tokens.
 #[derive(Deserialize)]
 pub struct Named {
-    token: String,
-    owner: String,
+    /// Of the session.
+    pub token: String,
+    /// Whose.
+    pub owner: String,
     /// Of a token.
     #[serde(default)]
     id: String,
@@ -128,7 +132,7 @@ pub struct Held {
 
 /// `GET /owner?owner=…`
 pub async fn owner(State(app): State<Shared>, visitor: Visitor, Query(whose): Query<Whose>) -> Response {
-    account(&app, &visitor, &whose.owner, None).await
+    account(&app, &visitor, &whose.owner, None, None).await
 }
 
 /// `POST /owner/claim`
@@ -139,12 +143,12 @@ pub async fn claim(State(app): State<Shared>, visitor: Visitor, Form(claim): For
     let Some(mint) = &app.mint else { return no_mint(&app, &visitor) };
     let request = match claim.request() {
         Ok(request) => request,
-        Err(trouble) => return account(&app, &visitor, &claim.owner, Some(trouble)).await,
+        Err(trouble) => return account(&app, &visitor, &claim.owner, Some(trouble), None).await,
     };
     let path = owner_path(&encoded(&claim.owner), "claim");
     match mint.post_patiently::<_, Claimed>(&path, &request).await {
         Ok(claimed) => page(&shown(&app, &visitor, claimed)),
-        Err(error) => account(&app, &visitor, &claim.owner, Some(spoken(&error))).await,
+        Err(error) => account(&app, &visitor, &claim.owner, Some(spoken(&error)), None).await,
     }
 }
 
@@ -161,7 +165,8 @@ pub async fn token(State(app): State<Shared>, visitor: Visitor, Form(named): For
             page(&TokenPage { frame, owner: named.owner, said: Vec::new(), token: Some(Shown::new(token)) })
         }
         None => {
-            account(&app, &visitor, &named.owner, Some("That token was spent or taken back.".into())).await
+            let said = "That token was spent or taken back.".to_owned();
+            account(&app, &visitor, &named.owner, Some(said), None).await
         }
     }
 }
@@ -179,7 +184,7 @@ pub async fn take_back(State(app): State<Shared>, visitor: Visitor, Form(named):
         }
         Err(error) => spoken(&error),
     };
-    account(&app, &visitor, &named.owner, Some(said)).await
+    account(&app, &visitor, &named.owner, Some(said), None).await
 }
 
 /// `POST /owner/secret`: a new claim secret, shown once.
@@ -194,7 +199,7 @@ pub async fn secret(State(app): State<Shared>, visitor: Visitor, Form(named): Fo
             let frame = Frame::new(&app, &visitor, Section::Earnings, &made.owner);
             page(&SecretPage { frame, secret: made.secret })
         }
-        Err(error) => account(&app, &visitor, &named.owner, Some(spoken(&error))).await,
+        Err(error) => account(&app, &visitor, &named.owner, Some(spoken(&error)), None).await,
     }
 }
 
@@ -247,7 +252,14 @@ impl Claim {
     }
 }
 
-async fn account(app: &App, visitor: &Visitor, owner: &str, said: Option<String>) -> Response {
+/// The page of an owner, with what is to be said on top of it, or at the form for payouts.
+pub async fn account(
+    app: &App,
+    visitor: &Visitor,
+    owner: &str,
+    said: Option<String>,
+    refused: Option<Refused>,
+) -> Response {
     let Some(mint) = &app.mint else { return no_mint(app, visitor) };
     match mint.get::<OwnerAccount>(&owner_path(&encoded(owner), "")).await {
         Ok(told) => {
@@ -256,7 +268,9 @@ async fn account(app: &App, visitor: &Visitor, owner: &str, said: Option<String>
             let listed = tokens
                 .into_iter()
                 .map(|token| (token.id, amount(token.amount, &token.unit), words::ago(token.made_at, now)));
-            page(&OwnerPage {
+            let status = if refused.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            let payouts = payouts::of_owner(app, visitor, &told.owner, told.held_by_box, refused).await;
+            let page = OwnerPage {
                 frame: Frame::new(app, visitor, Section::Earnings, &told.owner),
                 held_by_box: told.held_by_box,
                 pubkey: told.pubkey,
@@ -266,7 +280,9 @@ async fn account(app: &App, visitor: &Visitor, owner: &str, said: Option<String>
                 has_secret: told.claim_secret.is_some(),
                 owner: told.owner,
                 said,
-            })
+                payouts,
+            };
+            page_with(status, &page)
         }
         Err(error) => {
             let status = match error {
@@ -295,7 +311,8 @@ fn asked(
     page_with(status, &ClaimPage { frame, owner, trouble })
 }
 
-fn no_mint(app: &App, visitor: &Visitor) -> Response {
+/// The page where there is no mint.
+pub fn no_mint(app: &App, visitor: &Visitor) -> Response {
     let frame = Frame::new(app, visitor, Section::Earnings, "Earnings");
     page_with(StatusCode::NOT_FOUND, &Missing { frame, trouble: "This box has no mint.".to_owned() })
 }
@@ -354,7 +371,7 @@ fn amount(amount: u64, unit: &str) -> String {
 }
 
 /// Without paths of this machine.
-fn spoken(error: &ClientError) -> String {
+pub fn spoken(error: &ClientError) -> String {
     match error {
         ClientError::Refused(problem) => format!("{problem}."),
         ClientError::Unreachable { .. } => "The mint does not answer. Nothing is lost; try again.".to_owned(),

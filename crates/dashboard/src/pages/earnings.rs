@@ -9,7 +9,9 @@ use poolbox_api::{mint, pool};
 use crate::admin::Visitor;
 use crate::app::Shared;
 use crate::coinbase::Seen;
+use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page};
+use crate::pages::payouts::Row;
 use crate::words;
 
 /// Owners that are listed, the fastest first.
@@ -27,6 +29,25 @@ struct Page {
     coinbase: Option<Coinbase>,
     epochs: Vec<Epoch>,
     owners: Vec<Owner>,
+    payouts: Vec<Row>,
+    lightning: Option<Lightning>,
+}
+
+struct Lightning {
+    state: &'static str,
+    class: &'static str,
+    trouble: String,
+    rows: Vec<(&'static str, String)>,
+    channels: Vec<Channel>,
+}
+
+struct Channel {
+    peer: String,
+    size: String,
+    can_send: String,
+    can_receive: String,
+    state: String,
+    class: &'static str,
 }
 
 struct Reserves {
@@ -72,6 +93,8 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
         coinbase: now.coinbase.as_ref().map(|seen| Coinbase::new(seen, now.at)),
         epochs: now.epochs.iter().take(MAX_EPOCHS).map(Epoch::new).collect(),
         owners: owners.into_iter().take(MAX_OWNERS).map(Owner::new).collect(),
+        payouts: now.payouts.iter().map(|payout| Row::new(payout, now.at)).collect(),
+        lightning: Lightning::of(&now, visitor.session.is_some()),
     })
 }
 
@@ -90,6 +113,54 @@ impl Reserves {
             .map(|(what, amount)| (what, words::sats(amount)))
             .to_vec(),
             covered: sats.reserve >= sats.outstanding,
+        }
+    }
+}
+
+impl Lightning {
+    /// None where it is off. Channels are the admin's to see.
+    fn of(now: &Snapshot, is_admin: bool) -> Option<Self> {
+        let (state, class, trouble) = match &now.mint.as_ref()?.lightning {
+            mint::LightningState::Off => return None,
+            mint::LightningState::On => ("works", "well", String::new()),
+            mint::LightningState::Down { reason } => ("does not work", "alarm", reason.clone()),
+        };
+        let node = now.lightning.as_ref();
+        let rows = node.map(|node| {
+            let usable = node.channels.iter().filter(|channel| channel.usable).count();
+            vec![
+                ("Node", node.node.clone()),
+                ("Channels can send", words::sats(node.sendable)),
+                ("Channels", format!("{} of {} can be used", usable, node.channels.len())),
+                ("On-chain, to open channels from", words::sats(node.onchain)),
+                ("Bound while channels are open", words::sats(node.bound)),
+            ]
+        });
+        let channels = node.filter(|_| is_admin).map(|node| node.channels.iter().map(Channel::new).collect());
+        Some(Self {
+            state,
+            class,
+            trouble,
+            rows: rows.unwrap_or_default(),
+            channels: channels.unwrap_or_default(),
+        })
+    }
+}
+
+impl Channel {
+    fn new(channel: &mint::LightningChannel) -> Self {
+        let (state, class) = match (channel.usable, channel.confirmations) {
+            (true, _) => ("can be used".to_owned(), "well"),
+            (false, 0..6) => (format!("{} of 6 confirmations", channel.confirmations), "idle"),
+            (false, _) => ("cannot be used now".to_owned(), "warning"),
+        };
+        Self {
+            peer: channel.peer.clone(),
+            size: words::sats(channel.size),
+            can_send: words::sats(channel.can_send),
+            can_receive: words::sats(channel.can_receive),
+            state,
+            class,
         }
     }
 }

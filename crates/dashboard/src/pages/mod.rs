@@ -10,6 +10,7 @@ pub mod logs;
 pub mod miners;
 pub mod missing;
 pub mod overview;
+pub mod payouts;
 pub mod settings;
 pub mod start;
 pub mod why;

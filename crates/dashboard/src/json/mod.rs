@@ -1,15 +1,20 @@
 //! The JSON API: what the pages show, for programs. Described in `web/static/openapi.json`.
 
+mod admin;
+mod money;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use poolbox_api::{mint, pool};
+use axum::routing::{get, post};
+use poolbox_api::{Problem, mint, pool};
+use poolbox_service::Answer;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::{Session, Visitor};
 use crate::alarms::alarms;
 use crate::alerts::{Event, Kind};
 use crate::app::{Refusal, Shared};
@@ -19,7 +24,7 @@ use crate::history::{Points, Span};
 use crate::node::NodeState;
 
 /// The description, which a test compares with the routes.
-const OPENAPI: &str = include_str!("../../../web/static/openapi.json");
+const OPENAPI: &str = include_str!("../../../../web/static/openapi.json");
 
 /// The box at a glance.
 #[derive(Serialize)]
@@ -84,8 +89,24 @@ pub fn routes() -> Router<Shared> {
         .route("/api/v1/epochs", get(epochs))
         .route("/api/v1/history", get(history))
         .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/owner", get(money::owner))
+        .route("/api/v1/payouts", get(money::payouts))
+        .route("/api/v1/claims", post(money::claim))
+        .route("/api/v1/session", get(admin::session))
+        .route("/api/v1/logs", get(admin::logs))
         .route("/api/v1/openapi.json", get(description))
         .route("/metrics", get(metrics))
+}
+
+/// The admin's session, for what changes something; `token` is of the same session.
+fn changes<'a>(visitor: &'a Visitor, token: &str) -> Result<&'a Session, Answer> {
+    let session = visitor.session.as_ref().filter(|session| session.wrote(token));
+    session.ok_or_else(|| {
+        Answer::forbidden(
+            Problem::new("only the admin may do this, with the token of the session")
+                .remedy("log in at /login and take the token from /api/v1/session"),
+        )
+    })
 }
 
 async fn status(State(app): State<Shared>) -> Response {
@@ -174,12 +195,34 @@ mod tests {
     #[test]
     fn the_description_can_be_read_and_names_every_route() {
         let read: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
-        let source = include_str!("json.rs");
+        let source = include_str!("mod.rs");
         let routes = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
-        let mut routes: Vec<_> = routes.filter_map(|rest| rest.split('"').next()).collect();
-        let mut described: Vec<_> = read["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut routes: Vec<_> = routes
+            .flat_map(|rest| {
+                let (path, served) = rest.split_once('"').unwrap();
+                let methods = ["get", "post", "put", "delete"].into_iter();
+                let served = methods.filter(move |method| served.contains(&format!("{method}(")));
+                served.map(move |method| (path.to_owned(), method.to_owned()))
+            })
+            .collect();
+        let paths = read["paths"].as_object().unwrap().iter();
+        let mut described: Vec<_> = paths
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.clone()))
+            })
+            .collect();
         routes.sort_unstable();
         described.sort_unstable();
         assert_eq!(routes, described);
+        assert!(routes.contains(&("/api/v1/claims".to_owned(), "post".to_owned())), "{routes:?}");
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        let read: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let names = OPENAPI.split("\"#/components/schemas/").skip(1);
+        for name in names.filter_map(|rest| rest.split('"').next()) {
+            assert!(read["components"]["schemas"][name].is_object(), "{name}");
+        }
     }
 }
