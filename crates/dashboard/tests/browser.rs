@@ -1,19 +1,20 @@
 //! A person at a browser, in front of the whole box: from the first visit to the first share, a miner pointed
-//! at the box and taken back, the log bundle; and in front of an appliance, from the presence code to the first
-//! change of its settings and back. The box is the demo's real processes, the browser headless
+//! at the box and taken back, a token claimed and spent, the log bundle; and in front of an appliance, from the
+//! presence code to the first change of its settings and back. The box is the demo's real processes, the browser headless
 //! Chromium; the AxeOS device is a fake, named so. Needs BITCOIN_NODE, POOLBOX_BIN_DIR and chromedriver, as
 //! `cargo xtask test` has them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
 
 mod rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fantoccini::Locator;
 use rig::{Appliance, Browser, Demo, FakeAxeOs};
 
 /// Several times what a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(240);
+const PASSWORD: &str = "a long secret";
 
 #[tokio::test]
 async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back() {
@@ -32,21 +33,7 @@ async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back(
     page.goto(&demo.url("/earnings")).await.unwrap();
     browser.sees("all of it goes to this box's mint", PATIENCE).await;
 
-    // The door: presence code and password.
-    page.goto(&demo.url("/logs")).await.unwrap();
-    browser.sees("Choose the admin password", PATIENCE).await;
-    for (field, text) in
-        [("code", demo.presence_code().as_str()), ("password", "a long secret"), ("again", "a long secret")]
-    {
-        page.find(Locator::Css(&format!("input[name={field}]")))
-            .await
-            .unwrap()
-            .send_keys(text)
-            .await
-            .unwrap();
-    }
-    browser.click("main form button").await;
-    browser.sees("This box", PATIENCE).await;
+    become_admin(&demo, &browser).await;
 
     // A miner, by its address: nothing changes before the button, everything goes back with undo.
     let fake = FakeAxeOs::start().await;
@@ -67,6 +54,86 @@ async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back(
     page.goto(&demo.url("/logs")).await.unwrap();
     browser.sees("pool started", PATIENCE).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.end().await;
+}
+
+/// The door: presence code and password.
+async fn become_admin(demo: &Demo, browser: &Browser) {
+    browser.client.goto(&demo.url("/logs")).await.unwrap();
+    browser.sees("Choose the admin password", PATIENCE).await;
+    browser.types("input[name=code]", &demo.presence_code()).await;
+    browser.types("input[name=password]", PASSWORD).await;
+    browser.types("input[name=again]", PASSWORD).await;
+    browser.click("main form button").await;
+    browser.sees("This box", PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_token_claimed_on_the_page_is_money_in_a_wallet_and_the_logs_tell_no_secret() {
+    let demo = Demo::start();
+    let browser = Browser::start().await;
+    let page = &browser.client;
+    demo.is_whole(PATIENCE).await;
+    let code = demo.presence_code();
+    become_admin(&demo, &browser).await;
+
+    // Ehash of the first epoch, which needs no block, as soon as there is some: the first share may be worth one.
+    let owner = demo.url("/owner?owner=garage");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        page.goto(&owner).await.unwrap();
+        if page.find(Locator::Css("select[name=epoch] option:nth-child(2)")).await.is_ok() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing can be claimed: {}", page.source().await.unwrap());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    browser.click("select[name=epoch] option:nth-child(2)").await;
+    browser.types("form[action='/owner/claim'] input[name=amount]", "1").await;
+    browser.click("form[action='/owner/claim'] button").await;
+    browser.sees("1 ehash-", PATIENCE).await;
+    let shown = page.find(Locator::Css("textarea#token")).await.unwrap();
+    let token = shown.prop("value").await.unwrap().unwrap();
+    assert!(token.starts_with("cashu"), "{token}");
+    page.goto(&owner).await.unwrap();
+    browser.sees("Tokens that nobody has spent", PATIENCE).await;
+
+    // A wallet takes it in, at the mint; then it is nobody's token any more.
+    let received = demo.receives(&token);
+    assert_eq!((&received["amount"], &received["balance"]), (&1.into(), &1.into()), "{received}");
+    assert!(received["unit"].as_str().unwrap().starts_with("ehash-"), "{received}");
+    let deadline = Instant::now() + PATIENCE;
+    while page.source().await.unwrap().contains("Tokens that nobody has spent") {
+        assert!(Instant::now() < deadline, "the token is still listed");
+        page.goto(&owner).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    // A rule: what the mint refuses is said at the form, and what it takes is shown.
+    browser.types("input[name=target]", "nowhere").await;
+    browser.click("form[action='/owner/payout'] button").await;
+    browser.sees("neither a bitcoin address", PATIENCE).await;
+    browser.types("input[name=target]", "@wallet.example").await;
+    browser.types("input[name=threshold]", "123456").await;
+    browser.click("form[action='/owner/payout'] button").await;
+    browser.sees("nowhere@wallet.example, over Lightning", PATIENCE).await;
+    browser.sees("123,456 sat on", PATIENCE).await;
+    browser.click("button[formaction='/owner/payout/remove']").await;
+    browser.sees("no rule is set", PATIENCE).await;
+
+    // The bundle: the logs of every process, and nothing in it that is worth something to a thief.
+    page.goto(&demo.url("/logs")).await.unwrap();
+    browser.click("a[href='/logs/bundle']").await;
+    let bundle = browser.downloaded("poolbox-logs-", PATIENCE).await;
+    for told in ["Poolbox 0.", "on devnet", "pool started", "dashboard started", "mint "] {
+        assert!(bundle.contains(told), "{told} is not in the bundle");
+    }
+    let cookie = page.get_named_cookie("poolbox").await.unwrap().value().to_owned();
+    let mut secrets = demo.secrets();
+    secrets.extend([PASSWORD.to_owned(), code, cookie, token]);
+    for secret in secrets {
+        assert!(!bundle.contains(&secret), "the bundle tells {secret}");
+    }
     browser.end().await;
 }
 
@@ -144,7 +211,9 @@ async fn every_page_tells_the_same_without_script() {
         ("/add", "stratum+tcp://"),
         ("/why", "The way of a share"),
     ];
-    for (path, text) in pages.into_iter().chain([("/earnings", "Earnings"), ("/settings", "This box")]) {
+    for (path, text) in
+        pages.into_iter().chain([("/earnings", "Earnings"), ("/alerts", "Alerts"), ("/settings", "This box")])
+    {
         browser.client.goto(&demo.url(path)).await.unwrap();
         browser.sees(text, Duration::from_secs(30)).await;
         assert!(!browser.client.source().await.unwrap().contains("class=\"script\""), "script ran");

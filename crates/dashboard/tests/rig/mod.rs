@@ -3,6 +3,7 @@
 
 mod appliance;
 
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -51,6 +52,31 @@ impl Demo {
         std::fs::read_to_string(self.dir.path().join("box/dashboard/presence.code")).unwrap()
     }
 
+    /// A wallet of its own takes a token in; what the command says, as JSON.
+    pub fn receives(&self, token: &str) -> Value {
+        let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox"));
+        command
+            .arg("--state")
+            .arg(self.dir.path().join("box"))
+            .args(["receive", "--wallet", "bob", "--json"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "the token was not taken");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What must not leave the box: seed, keys and passwords, as they stand in its files.
+    pub fn secrets(&self) -> Vec<String> {
+        let files = ["mint/seed", "node/rpc.password", "pool/sv2_authority.key", "dashboard/password"];
+        let read = |file: &str| {
+            let bytes = std::fs::read(self.dir.path().join("box").join(file))
+                .unwrap_or_else(|error| panic!("{file}: {error}"));
+            String::from_utf8(bytes).unwrap_or_else(|error| hex::encode(error.into_bytes()))
+        };
+        files.into_iter().map(|file| read(file).trim().to_owned()).collect()
+    }
+
     /// Waits until pages are served.
     pub async fn answers(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -85,7 +111,7 @@ impl Drop for Demo {
 pub struct Browser {
     pub client: Client,
     driver: Child,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -97,12 +123,14 @@ impl Browser {
         Self::with(json!({ "profile.managed_default_content_settings.javascript": 2 })).await
     }
 
-    async fn with(preferences: Value) -> Self {
+    async fn with(mut preferences: Value) -> Self {
         let port = free();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
         let driver = command.spawn().unwrap_or_else(|error| panic!("chromedriver: {error}"));
         let profile = tempfile::tempdir().unwrap();
+        preferences["download.default_directory"] = json!(profile.path().join("downloads"));
+        preferences["download.prompt_for_download"] = json!(false);
         let arguments = [
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(),
@@ -125,7 +153,7 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         };
-        Self { client, driver, _profile: profile }
+        Self { client, driver, profile }
     }
 
     /// Waits until the page says `text`.
@@ -140,13 +168,37 @@ impl Browser {
             let mut said = String::new();
             if let Ok(found) = self.client.find(Locator::Css(selector)).await {
                 // Taken over by a newer one this moment: asked again.
-                said = found.text().await.unwrap_or_default();
+                // Spaces that do not break are written as others, which drivers differ in.
+                said = found.text().await.unwrap_or_default().replace('\u{a0}', " ");
             }
             if said.contains(text) {
                 return;
             }
             assert!(Instant::now() < deadline, "{text:?} is not in {selector}, which says: {said}");
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Types into a field.
+    pub async fn types(&self, selector: &str, text: &str) {
+        let field = self.client.wait().for_element(Locator::Css(selector)).await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Waits for a file that begins so among the downloads; what it holds.
+    pub async fn downloaded(&self, name: &str, limit: Duration) -> String {
+        let deadline = Instant::now() + limit;
+        loop {
+            let files =
+                std::fs::read_dir(self.profile.path().join("downloads")).into_iter().flatten().flatten();
+            // A browser gives it its name when it is whole.
+            let found = files.map(|file| file.file_name().into_string().unwrap());
+            let mut found = found.filter(|file| file.starts_with(name) && file.ends_with(".txt"));
+            if let Some(file) = found.next() {
+                return std::fs::read_to_string(self.profile.path().join("downloads").join(file)).unwrap();
+            }
+            assert!(Instant::now() < deadline, "nothing was downloaded");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
