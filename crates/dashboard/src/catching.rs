@@ -68,6 +68,7 @@ mod tests {
             disk_bytes: 0,
             peers: 8,
             tip_time: 0,
+            started_at: None,
         }
     }
 

@@ -113,7 +113,7 @@ async fn a_token_claimed_on_the_page_is_money_in_a_wallet_and_the_logs_tell_no_s
     browser.types("input[name=target]", "nowhere").await;
     browser.click("form[action='/owner/payout'] button").await;
     browser.sees("neither a bitcoin address", PATIENCE).await;
-    browser.types("input[name=target]", "@wallet.example").await;
+    browser.types("input[name=target]", "nowhere@wallet.example").await;
     browser.types("input[name=threshold]", "123456").await;
     browser.click("form[action='/owner/payout'] button").await;
     browser.sees("nowhere@wallet.example, over Lightning", PATIENCE).await;
@@ -145,9 +145,9 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
 
     // The door, then the first steps, with mode solo chosen on the way.
     page.goto(&appliance.url("/setup")).await.unwrap();
-    browser.types("code", &appliance.presence_code()).await;
-    browser.types("password", "a long secret").await;
-    browser.types("again", "a long secret").await;
+    browser.types("main input[name=code]", &appliance.presence_code()).await;
+    browser.types("main input[name=password]", "a long secret").await;
+    browser.types("main input[name=again]", "a long secret").await;
     browser.click("main form button").await;
     browser.sees("Which network?", PATIENCE).await;
     browser.click("main form button").await;
@@ -167,14 +167,14 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
     browser.sees("solo: a block pays the miner that finds it", PATIENCE).await;
 
     // What the real mint refuses is refused here, with its field.
-    browser.types("onchain", "10").await;
+    browser.types("main input[name=onchain]", "10").await;
     browser.click("main section:has(input[name=onchain]) button").await;
     browser.sees("must be 1000 or more", PATIENCE).await;
 
     // Undone after a restart of the dashboard, which ended the session.
     appliance.restart_dashboard();
     page.goto(&appliance.url("/login")).await.unwrap();
-    browser.types("password", "a long secret").await;
+    browser.types("main input[name=password]", "a long secret").await;
     browser.click("main form button").await;
     browser.sees("Latest changes", PATIENCE).await;
     browser.click("a[href='/settings/change?id=1']").await;

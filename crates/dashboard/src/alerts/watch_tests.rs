@@ -197,6 +197,7 @@ fn a_node_that_catches_up_is_told_when_it_is_done_and_a_short_pause_never() {
         disk_bytes: 0,
         peers: 8,
         tip_time: 0,
+        started_at: None,
     });
     all.pool().source.connected = false;
     assert_eq!(all.pass(7200, &[]), [], "expected");

@@ -179,12 +179,6 @@ impl Browser {
         }
     }
 
-    /// Types into a field.
-    pub async fn types(&self, selector: &str, text: &str) {
-        let field = self.client.wait().for_element(Locator::Css(selector)).await.unwrap();
-        field.send_keys(text).await.unwrap();
-    }
-
     /// Waits for a file that begins so among the downloads; what it holds.
     pub async fn downloaded(&self, name: &str, limit: Duration) -> String {
         let deadline = Instant::now() + limit;
@@ -215,8 +209,8 @@ impl Browser {
     }
 
     /// Types into a field, in the place of what is in it.
-    pub async fn types(&self, name: &str, text: &str) {
-        let field = self.client.find(Locator::Css(&format!("main input[name={name}]"))).await.unwrap();
+    pub async fn types(&self, selector: &str, text: &str) {
+        let field = self.client.wait().for_element(Locator::Css(selector)).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
