@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::app::{App, router};
+use crate::disk::Disk;
 use crate::feed::Snapshot;
 use crate::fixture::{HOSTILE, NOW, snapshot, worker};
 use crate::history::History;
+use crate::node::NodeState;
 use crate::settings::Settings;
 
 const PAGES: [&str; 9] =
@@ -207,6 +209,31 @@ async fn a_hostile_name_is_shown_and_never_run() {
             assert!(!answer.text.contains(raw), "{raw} in {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_overview_tells_how_long_the_node_still_needs_where_that_is_known() {
+    let node = NodeState {
+        version: "Satoshi:31.0.0".to_owned(),
+        height: 400_000,
+        headers: 900_000,
+        progress: 0.25,
+        syncing: true,
+        pruned: true,
+        disk_bytes: 1 << 33,
+        peers: 9,
+        tip_time: NOW - 1_000_000,
+        started_at: None,
+    };
+    let shown = async |sync_left_s, disk| {
+        let now = Snapshot { node: Some(node.clone()), sync_left_s, disk, ..snapshot(0) };
+        Rig::new(now).get("/").await.text
+    };
+    let known = shown(Some(5 * 3600 + 120), None).await;
+    assert!(known.contains("25.00&nbsp;% checked") && known.contains("about 5 h 2 min left"), "{known}");
+    let unknown = shown(None, Some(Disk { free_bytes: 1 << 30, total_bytes: 1 << 40 })).await;
+    assert!(unknown.contains("25.00&nbsp;% checked") && !unknown.contains(" left"), "{unknown}");
+    assert!(unknown.contains("The disk is nearly full: 1.07\u{a0}GB of 1.10\u{a0}TB are free."), "{unknown}");
 }
 
 #[tokio::test]
