@@ -19,7 +19,7 @@ use super::Lightning;
 use crate::ledger::BOOKS;
 use crate::treasury::{Method, PendingMelt};
 
-/// Shelf of the invoices that the node was asked to pay.
+/// Shelf of the payments that the node was asked for.
 const ASKED: &str = "lightning-asked";
 
 impl Lightning {
@@ -34,20 +34,30 @@ impl Lightning {
         }
     }
 
-    /// Notes that the node is about to be asked to pay an invoice.
-    async fn note_asked(&self, hash: &[u8; 32]) -> Result<(), PaymentError> {
-        let unwritten = |error: cdk_common::database::Error| PaymentError::Backend(Box::new(error));
+    /// Notes that the node is about to be asked for a payment; whether it never was before.
+    async fn note_asked(&self, payment: &PaymentIdentifier) -> Result<bool, PaymentError> {
         let mut tx = self.opening.store.begin_transaction().await.map_err(unwritten)?;
-        tx.kv_write(BOOKS, ASKED, &shown(hash), &[]).await.map_err(unwritten)?;
+        let first = tx.kv_read(BOOKS, ASKED, &payment.to_string()).await.map_err(unwritten)?.is_none();
+        tx.kv_write(BOOKS, ASKED, &payment.to_string(), &[]).await.map_err(unwritten)?;
+        tx.commit().await.map_err(unwritten)?;
+        Ok(first)
+    }
+
+    /// Takes the note back: the node refused, and nothing was sent.
+    async fn unnote_asked(&self, payment: &PaymentIdentifier) -> Result<(), PaymentError> {
+        let mut tx = self.opening.store.begin_transaction().await.map_err(unwritten)?;
+        tx.kv_remove(BOOKS, ASKED, &payment.to_string()).await.map_err(unwritten)?;
         tx.commit().await.map_err(unwritten)
     }
 
-    /// Whether the node was never asked to pay an invoice: then it is not paid, whatever cut the melt
-    /// off. cdk-ldk-node only says that it does not know the payment, for ever.
-    async fn never_asked(&self, identifier: &PaymentIdentifier) -> Result<bool, PaymentError> {
-        let PaymentIdentifier::PaymentHash(hash) = identifier else { return Ok(false) };
-        let asked = self.opening.store.kv_read(BOOKS, ASKED, &shown(hash)).await;
-        Ok(asked.map_err(|error| PaymentError::Backend(Box::new(error)))?.is_none())
+    /// Whether the node was never asked for a payment, or refused it: then it is not made, whatever cut
+    /// the melt off. cdk-ldk-node only says that it does not know the payment, for ever.
+    async fn never_asked(&self, payment: &PaymentIdentifier) -> Result<bool, PaymentError> {
+        if !matches!(payment, PaymentIdentifier::PaymentHash(_) | PaymentIdentifier::QuoteId(_)) {
+            return Ok(false);
+        }
+        let asked = self.opening.store.kv_read(BOOKS, ASKED, &payment.to_string()).await;
+        Ok(asked.map_err(unwritten)?.is_none())
     }
 
     /// What a melt has cost that has arrived; nothing while it is under way, when it is still counted
@@ -67,8 +77,8 @@ impl Lightning {
     }
 }
 
-fn shown(hash: &[u8; 32]) -> String {
-    PaymentIdentifier::PaymentHash(*hash).to_string()
+fn unwritten(error: cdk_common::database::Error) -> PaymentError {
+    PaymentError::Backend(Box::new(error))
 }
 
 /// What the payment is asked about by.
@@ -135,10 +145,13 @@ impl MintPayment for Lightning {
         let Ok(node) = self.node().await else {
             return Ok(outcome(payment, unit, MeltQuoteState::Failed));
         };
-        if let PaymentIdentifier::PaymentHash(hash) = &payment {
-            self.note_asked(hash).await?;
+        let first = self.note_asked(&payment).await?;
+        let made = node.make_payment(unit, options).await?;
+        // As when the node stops at this moment. Of an earlier attempt nobody knows what became.
+        if first && matches!(made.status, MeltQuoteState::Failed | MeltQuoteState::Unpaid) {
+            self.unnote_asked(&payment).await?;
         }
-        node.make_payment(unit, options).await
+        Ok(made)
     }
 
     async fn wait_payment_event(&self) -> Result<Pin<Box<dyn Stream<Item = Event> + Send>>, PaymentError> {
