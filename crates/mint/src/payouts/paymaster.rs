@@ -1,15 +1,15 @@
 //! The task that drives the accounts: reads what settled epochs owe, ticks every account that is due,
 //! does what it says, and writes each step down before it is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures::StreamExt;
 use poolbox_accounting::{EpochId, Network, Owner, Sats};
 use poolbox_api::mint::payouts as api;
 use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Action, Event, Moment};
@@ -24,7 +24,7 @@ use crate::settings::PayoutSettings;
 /// Pause between rounds.
 const ROUND: Duration = Duration::from_secs(2);
 /// Owners who are paid side by side: one slow host does not keep the others waiting.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 
 /// Pays owners by their standing rules.
 pub struct Paymaster {
@@ -73,40 +73,53 @@ impl Paymaster {
 
     /// Pays until `stop`. What is cut off then is taken up again at the next start.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut last = None;
+        // Tasks of their own: one of them may hold the accounts while this one waits for them.
+        let mut served = JoinSet::new();
+        let mut busy = BTreeSet::new();
+        let mut troubles = Troubles::default();
         loop {
-            let round = async {
-                // A mint that does not sign pays nobody either.
-                if self.health.halted().is_none() { self.round().await } else { Ok(()) }
-            };
-            let said = tokio::select! {
-                () = stop.cancelled() => return,
-                ended = round => ended.err().map(|error| format!("{error:#}")),
-            };
-            if said != last {
-                if let Some(reason) = &said {
-                    tracing::warn!(reason, "payouts wait");
+            // A mint that does not sign pays nobody either.
+            let due = if self.health.halted().is_none() { self.due().await } else { Ok(Vec::new()) };
+            troubles.take(None, due.as_ref().map(|_| ()));
+            for owner in due.unwrap_or_default() {
+                if served.len() < AT_ONCE && busy.insert(owner.clone()) {
+                    served.spawn(Arc::clone(&self).serve_one(owner));
                 }
-                last = said;
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return served.shutdown().await,
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(ROUND) => {}
+                Some(served) = served.join_next() => match served {
+                    Ok((owner, ended)) => {
+                        busy.remove(&owner);
+                        troubles.take(Some(owner), ended.as_ref().copied());
+                    }
+                    Err(error) => tracing::error!(%error, "a payout broke; it is taken up again at the next start"),
+                },
             }
         }
     }
 
-    async fn round(&self) -> anyhow::Result<()> {
+    /// [`Self::serve`], with a pause after a failure and the owner's name to the result.
+    async fn serve_one(self: Arc<Self>, owner: Owner) -> (Owner, anyhow::Result<()>) {
+        let served = self.serve(&owner).await;
+        if served.is_err() {
+            tokio::time::sleep(ROUND).await;
+        }
+        (owner, served)
+    }
+
+    /// Owners whose account has something to do, with what settled meanwhile.
+    async fn due(&self) -> anyhow::Result<Vec<Owner>> {
         self.read_again_if_doubtful().await?;
         while self.read_epoch().await? {}
-        let due = self.due().await;
-        let served = futures::stream::iter(due).map(|owner| async move {
-            let served = self.serve(&owner).await;
-            served.with_context(|| format!("the account of {owner}"))
-        });
-        let ended: Vec<anyhow::Result<()>> = served.buffer_unordered(AT_ONCE).collect().await;
-        ended.into_iter().collect()
+        let desk = self.desk.lock().await;
+        let acts = |(owner, account): &(&Owner, &Account)| {
+            let moment = self.moment(owner, account, desk.counts.last);
+            (*account).clone().step(Event::Tick, &moment).action != Action::Wait
+        };
+        Ok(desk.accounts.iter().filter(acts).map(|(owner, _)| owner.clone()).collect())
     }
 
     async fn read_again_if_doubtful(&self) -> anyhow::Result<()> {
@@ -139,16 +152,6 @@ impl Paymaster {
 
     fn new_account(&self, owner: &Owner) -> Option<Account> {
         self.rule(owner, &Wish::default()).map(|_| Account::new(owner.to_string()))
-    }
-
-    /// Owners whose account has something to do now.
-    async fn due(&self) -> Vec<Owner> {
-        let desk = self.desk.lock().await;
-        let acts = |(owner, account): &(&Owner, &Account)| {
-            let moment = self.moment(owner, account, desk.counts.last);
-            (*account).clone().step(Event::Tick, &moment).action != Action::Wait
-        };
-        desk.accounts.iter().filter(acts).map(|(owner, _)| owner.clone()).collect()
     }
 
     /// Steps through an owner's account until it waits.
@@ -287,6 +290,26 @@ impl Paymaster {
             payouts.extend(self.payout(n).await?.map(api::Payout::from));
         }
         Ok(api::Page { payouts, next: (oldest > 0).then_some(oldest + 1) })
+    }
+}
+
+/// What keeps payouts from being looked at: of each owner, and of all.
+#[derive(Default)]
+struct Troubles(BTreeMap<Option<Owner>, String>);
+
+impl Troubles {
+    /// Takes note, and tells the log what is new.
+    fn take(&mut self, owner: Option<Owner>, ended: Result<(), &anyhow::Error>) {
+        let Err(error) = ended else {
+            self.0.remove(&owner);
+            return;
+        };
+        let reason = format!("{error:#}");
+        if self.0.get(&owner) != Some(&reason) {
+            let whose = owner.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(owner = whose, reason, "payouts wait");
+            self.0.insert(owner, reason);
+        }
     }
 }
 

@@ -175,3 +175,21 @@ async fn a_payout_that_is_cut_off_anywhere_is_made_exactly_once() {
     let status = rig.status().await;
     assert_eq!((status.halted, status.sats.pending_out), (None, Sats::ZERO));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payouts_go_on_when_the_database_was_busy_for_longer_than_a_look_at_them() {
+    let mut rig = Rig::new(1).await;
+    let alice = somewhere(1);
+    let high = RuleRequest { threshold: Some(Sats::new(10_000_000_000)), ..RuleRequest::default() };
+    set(&rig, &alice, &high).await.unwrap();
+    settle(&mut rig, &[&alice]).await;
+    let waits = async |rig: &Rig| payouts(rig, &alice).await.balance > Sats::ZERO;
+    rig.until("the balance is known", waits).await;
+    let busy = rusqlite::Connection::open(rig.path("mint/mint.sqlite")).unwrap();
+    let _: OwnerPayout = client(&rig).post(&api::now(&alice), &()).await.unwrap();
+    busy.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    busy.execute_batch("ROLLBACK").unwrap();
+    is_on_chain(&rig, &made(&rig, &alice).await);
+}
