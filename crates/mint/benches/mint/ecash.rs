@@ -181,7 +181,7 @@ async fn redeem(stand: &Stand, http: &reqwest::Client, proofs: Vec<Proof>, clien
     let (ask, melt) = (ask.as_str(), melt.as_str());
     let before = stand.cpu_seconds()?;
     let (pace, states) = run(clients, requests, |(into, proofs): (String, Vec<Proof>)| async move {
-        let body = json!({ "unit": "ehash-1", "request": into, "amount": proofs.len() });
+        let body = json!({ "method": "ehash", "unit": "ehash-1", "request": into, "amount": proofs.len() });
         let quote = post(http, ask, &body).await?;
         let quote = quote["quote"].as_str().context("no melt quote id")?.to_owned();
         post(http, melt, &MeltRequest::new(quote, proofs, None)).await
