@@ -25,8 +25,8 @@ pub struct QueueEntry {
 /// What a pool tells the mint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuoteMessage {
-    /// Shares were accepted: grow this owner's quote. The shares are all of the owner's that were
-    /// not queued before, up to `through`; they never lie on both sides of an [`Self::Update`].
+    /// Shares were accepted: grow this owner's quote. The shares are all of the owner's that earn ehash and
+    /// were not queued before, up to `through`; they never lie on both sides of an [`Self::Update`].
     Create {
         /// Who is credited.
         owner: Owner,
@@ -35,7 +35,7 @@ pub enum QuoteMessage {
         /// The last of the shares.
         through: ShareSeq,
     },
-    /// A share solved a block. Everything up to and including it was queued before this entry.
+    /// A share solved a block that pays the mint. Everything up to and including it was queued before this entry.
     Update {
         /// The share.
         share: ShareSeq,

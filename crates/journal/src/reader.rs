@@ -119,7 +119,7 @@ impl QueueReader {
     pub fn shares(&self, after: ShareSeq, limit: usize) -> Result<Vec<ShareRecord>, JournalError> {
         let mut select = self.connection.prepare_cached(
             "SELECT shares.seq, owners.name, workers.name, shares.work, shares.hash, shares.at_ms,
-                 shares.block_height
+                 shares.block_height, shares.solo
              FROM shares JOIN workers ON workers.id = shares.worker JOIN owners ON owners.id = workers.owner
              WHERE shares.seq > ?1 ORDER BY shares.seq LIMIT ?2",
         )?;
@@ -135,6 +135,7 @@ impl QueueReader {
                 hash: block_hash(row, 4)?,
                 at_ms: row.get(5)?,
                 block_height: row.get(6)?,
+                solo: row.get(7)?,
             };
             records.push(ShareRecord { seq: ShareSeq::new(row.get(0)?), share });
         }

@@ -11,10 +11,11 @@ use crate::JournalError;
 /// Marks the file as ours in SQLite's header ("Pbjl").
 const APPLICATION_ID: i64 = 0x5062_6a6c;
 /// Version of the tables below; an older file is migrated at open, a newer one refused.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// `journal` holds one row of running totals, so that no start and no report has to add up every
-/// share. A queue entry with an owner is a `Create`, one without is an `Update` about its share.
+/// share. A queue entry with an owner is a `Create`, one without is an `Update` about its share. Shares
+/// made in mode solo are in no entry.
 const TABLES: &str = "
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -40,7 +41,8 @@ CREATE TABLE shares (
     work INTEGER NOT NULL,
     hash BLOB NOT NULL,
     at_ms INTEGER NOT NULL,
-    block_height INTEGER
+    block_height INTEGER,
+    solo INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE queue (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -104,14 +106,25 @@ pub(crate) fn create(connection: &mut Connection, network: Network) -> Result<()
 /// Brings an older journal to the present version, all of it or nothing.
 pub(crate) fn upgrade(connection: &mut Connection) -> Result<(), JournalError> {
     let tx = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    // Version 1 had no identity. Every copy of such a journal gets the same one, so that a mint never
-    // takes an old copy for another pool's journal and credits it again.
-    let identity = identity_of_first_share(&tx)?;
+    let from = pragma(&tx, "user_version")?;
+    if from < 2 {
+        name(&tx)?;
+    }
+    // Until version 3 shares made in mode solo were queued as all others, and credited: that stays.
+    tx.execute_batch("ALTER TABLE shares ADD COLUMN solo INTEGER NOT NULL DEFAULT 0")?;
+    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let identity = identity(&tx)?;
+    tx.commit()?;
+    tracing::info!(from, to = SCHEMA_VERSION, %identity, "the share journal was upgraded");
+    Ok(())
+}
+
+/// Version 1 had no identity. Every copy of such a journal gets the same one, so that a mint never takes
+/// an old copy for another pool's journal and credits it again.
+fn name(tx: &Transaction<'_>) -> Result<(), JournalError> {
+    let identity = identity_of_first_share(tx)?;
     tx.execute_batch("ALTER TABLE journal ADD COLUMN identity TEXT NOT NULL DEFAULT ''")?;
     tx.execute("UPDATE journal SET identity = ?1", [identity.to_string()])?;
-    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    tx.commit()?;
-    tracing::info!(from = 1, to = SCHEMA_VERSION, %identity, "the share journal was upgraded");
     Ok(())
 }
 

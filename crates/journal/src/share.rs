@@ -18,6 +18,9 @@ pub struct NewShare {
     pub at_ms: u64,
     /// The height of the block that this share solves; `None` for every ordinary share.
     pub block_height: Option<u32>,
+    /// Made in mode solo: a block pays its miner, so that this share is kept for the record and earns no
+    /// ehash. The quote queue passes over it.
+    pub solo: bool,
 }
 
 /// A share in the journal.

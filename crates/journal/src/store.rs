@@ -24,7 +24,7 @@ pub struct JournalTotals {
     pub shares: u64,
     /// Their work.
     pub work: Work,
-    /// The last share that is in the quote queue.
+    /// The last share that is in the quote queue or has no place there.
     pub queued_through: ShareSeq,
 }
 
@@ -95,7 +95,8 @@ impl Store {
     }
 
     /// Journals `shares` in one transaction; they are on disk when this returns, and take the last
-    /// places of the totals returned. A share that solves a block ends the queue's aggregate there.
+    /// places of the totals returned. A share that solves a block of the mint's ends the queue's aggregate
+    /// there.
     /// `now` is the time of the queue's entries, Unix seconds.
     pub fn append<'a>(
         &mut self,
@@ -140,7 +141,7 @@ fn append<'a>(
     now: u64,
 ) -> Result<JournalTotals, JournalError> {
     let mut totals = JournalTotals::read(tx)?;
-    let mut insert = tx.prepare_cached("INSERT INTO shares VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut insert = tx.prepare_cached("INSERT INTO shares VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for share in shares {
         totals = totals.plus(share)?;
         let worker = workers.id(tx, &share.identity)?;
@@ -150,9 +151,11 @@ fn append<'a>(
             share.work.ehash(),
             share.hash.as_byte_array(),
             share.at_ms,
-            share.block_height
+            share.block_height,
+            share.solo
         ])?;
-        if share.block_height.is_some() {
+        // A block found in mode solo pays no mint, which need not hear of it.
+        if share.block_height.is_some() && !share.solo {
             queue_all(tx, &mut totals, now)?;
             let mut announce = tx.prepare_cached("INSERT INTO queue (at, share) VALUES (?1, ?2)")?;
             announce.execute(params![now, totals.shares])?;
@@ -162,13 +165,13 @@ fn append<'a>(
     Ok(totals)
 }
 
-/// Queues what is not queued, one entry an owner.
+/// Queues what is not queued and earns ehash, one entry an owner.
 fn queue_all(tx: &Transaction<'_>, totals: &mut JournalTotals, now: u64) -> Result<(), rusqlite::Error> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO queue (at, owner, work, share)
          SELECT ?1, workers.owner, SUM(sums.work), MAX(sums.last)
-         FROM (SELECT worker, SUM(work) AS work, MAX(seq) AS last FROM shares WHERE seq > ?2 GROUP BY worker)
-             AS sums JOIN workers ON workers.id = sums.worker
+         FROM (SELECT worker, SUM(work) AS work, MAX(seq) AS last FROM shares
+             WHERE seq > ?2 AND NOT solo GROUP BY worker) AS sums JOIN workers ON workers.id = sums.worker
          GROUP BY workers.owner ORDER BY MAX(sums.last)",
     )?;
     insert.execute(params![now, totals.queued_through.get()])?;

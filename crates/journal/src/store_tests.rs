@@ -17,6 +17,7 @@ fn share(worker: usize) -> NewShare {
         hash: BlockHash::all_zeros(),
         at_ms: 0,
         block_height: None,
+        solo: false,
     }
 }
 

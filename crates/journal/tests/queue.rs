@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use audit::{NETWORK, assert_queue_pays_exactly_the_shares, directory, queue, share, shares};
 use poolbox_accounting::ShareSeq;
-use poolbox_journal::{Journal, NewShare, QueueReader, QueueSeq, QuoteMessage};
+use poolbox_journal::{Journal, NewShare, QueueEntry, QueueReader, QueueSeq, QuoteMessage};
 use proptest::prelude::*;
 
 /// Long enough that only boundaries and restarts queue.
@@ -20,13 +20,13 @@ const OWNERS: [&str; 4] = ["alice", "bob", "carol", "dave@example.com"];
 /// What happens to a journal.
 #[derive(Clone, Debug)]
 enum Step {
-    /// These shares arrive together: owner, work, solves a block.
-    Shares(Vec<(usize, u64, bool)>),
+    /// These shares arrive together: owner, work, solves a block, made in mode solo.
+    Shares(Vec<(usize, u64, bool, bool)>),
     Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let share = (0..OWNERS.len(), 1u64..1 << 40, prop::bool::weighted(0.15));
+    let share = (0..OWNERS.len(), 1u64..1 << 40, prop::bool::weighted(0.15), prop::bool::weighted(0.2));
     prop_oneof![
         4 => prop::collection::vec(share, 1..12).prop_map(Step::Shares),
         1 => Just(Step::Restart),
@@ -41,9 +41,9 @@ async fn play(path: &Path, interval: Duration, steps: Vec<Step>) -> Vec<NewShare
         match step {
             Step::Shares(group) => {
                 let mut waiting = Vec::new();
-                for (owner, work, block) in group {
+                for (owner, work, block, solo) in group {
                     let n = played.len() as u64;
-                    let share = share(OWNERS[owner], n, work, block.then_some(n as u32));
+                    let share = NewShare { solo, ..share(OWNERS[owner], n, work, block.then_some(n as u32)) };
                     played.push(share.clone());
                     let journal = journal.clone();
                     waiting.push(tokio::spawn(async move { journal.append(vec![share]).await }));
@@ -121,6 +121,27 @@ async fn a_block_queues_what_came_before_it_and_then_itself() {
     assert_eq!(after, ShareSeq::new(5));
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
+}
+
+#[tokio::test]
+async fn what_is_mined_solo_is_kept_and_passed_over() {
+    let (_directory, path) = directory();
+    let journal = Journal::open_queueing_every(NEVER, &path, NETWORK).unwrap();
+    let solo = |n, block| NewShare { solo: true, ..share("alice", n, 10, block) };
+    journal.append(vec![solo(1, None), share("alice", 2, 7, None), solo(3, Some(812))]).await.unwrap();
+    journal.append(vec![share("bob", 4, 5, Some(813)), solo(5, None)]).await.unwrap();
+    journal.close().await;
+
+    assert_eq!(shares(&path).len(), 5);
+    let reader = QueueReader::open(&path, NETWORK).unwrap();
+    let totals = reader.totals().unwrap();
+    assert!(!totals.has_unqueued() && totals.work.ehash() == 42, "{totals:?}");
+    let credited = |entry: QueueEntry| match entry.message {
+        QuoteMessage::Create { owner, work, .. } => format!("{owner} {work}"),
+        QuoteMessage::Update { height, .. } => format!("block {height}"),
+    };
+    let queue: Vec<String> = queue(&reader, 10).into_iter().map(credited).collect();
+    assert_eq!(queue, ["alice 7 ehash", "bob 5 ehash", "block 813"]);
 }
 
 #[tokio::test]

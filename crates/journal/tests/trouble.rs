@@ -44,11 +44,11 @@ async fn a_journal_of_another_network_is_refused() {
 async fn a_newer_schema_is_refused() {
     let (_directory, path) = directory();
     journal_with_one_share(&path).await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     assert_refused(
         &path,
         NETWORK,
-        "the share journal {path} has schema version 3, this Poolbox knows up to 2; start the newer Poolbox \
+        "the share journal {path} has schema version 4, this Poolbox knows up to 3; start the newer Poolbox \
          that wrote it",
     );
 }
@@ -136,16 +136,23 @@ async fn more_work_than_a_column_holds_is_refused_not_wrapped() {
 }
 
 /// As the release before identities wrote it.
-fn back_to_version_1(path: &Path) {
-    let connection = Connection::open(path).unwrap();
-    connection.execute_batch("ALTER TABLE journal DROP COLUMN identity; PRAGMA user_version = 1").unwrap();
-}
+const BACK_TO_VERSION_1: &str =
+    "ALTER TABLE journal DROP COLUMN identity; ALTER TABLE shares DROP COLUMN solo;
+                                 PRAGMA user_version = 1";
+/// As the release that queued the shares of mode solo wrote it.
+const BACK_TO_VERSION_2: &str = "ALTER TABLE shares DROP COLUMN solo; PRAGMA user_version = 2";
 
 #[tokio::test]
-async fn a_journal_of_version_1_is_upgraded_by_its_pool_and_nothing_in_it_changes() {
+async fn an_older_journal_is_upgraded_by_its_pool_and_nothing_in_it_changes() {
+    for back in [BACK_TO_VERSION_1, BACK_TO_VERSION_2] {
+        is_upgraded_from(back).await;
+    }
+}
+
+async fn is_upgraded_from(back: &str) {
     let (_directory, path) = directory();
     journal_with_one_share(&path).await;
-    back_to_version_1(&path);
+    Connection::open(&path).unwrap().execute_batch(back).unwrap();
     let early = QueueReader::open(&path, NETWORK).unwrap_err();
     assert!(matches!(early, JournalError::NotUpgradedYet(_)), "{early}");
     let copy = path.with_extension("copy");
@@ -156,7 +163,7 @@ async fn a_journal_of_version_1_is_upgraded_by_its_pool_and_nothing_in_it_change
     journal.append(vec![share("bob", 2, 7, None)]).await.unwrap();
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
-    assert_eq!(shares(&path).len(), 2);
+    assert_eq!(shares(&path).iter().map(|record| record.share.solo).collect::<Vec<_>>(), [false, false]);
     assert_eq!(Journal::open(&path, NETWORK).unwrap().identity(), identity, "it stays");
 
     // An old copy must not look like another pool's journal: it would be credited again.

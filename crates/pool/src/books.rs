@@ -10,8 +10,8 @@ use poolbox_accounting::{Difficulty, Identity, Network};
 use poolbox_api::pool::Block;
 use poolbox_journal::{Journal, NewShare};
 use poolbox_stratum::{
-    AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, ShareSink, SinkError, WorkerChange,
-    WorkerSeen,
+    AcceptedShare, CoinbaseError, FoundBlock, Job, Keeping, Memory, News, PayoutPolicy, ShareSink, SinkError,
+    WorkerChange, WorkerSeen,
 };
 use poolbox_work_source::blocks::{BlockKeeper, Found, Outcome};
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ pub struct Books {
     journal: Journal,
     keeper: BlockKeeper,
     halt: Arc<Halt>,
+    /// Whether a block pays its miner, so that shares earn no ehash.
+    solo: bool,
     started: Instant,
     notebook: Notebook,
     workers: Mutex<Workers>,
@@ -46,6 +48,7 @@ impl Books {
     pub fn open(
         data_dir: &Path,
         network: Network,
+        policy: &PayoutPolicy,
         journal: Journal,
         keeper: BlockKeeper,
         halt: Arc<Halt>,
@@ -58,6 +61,7 @@ impl Books {
             journal,
             keeper,
             halt,
+            solo: matches!(policy, PayoutPolicy::Solo(_)),
             started: Instant::now(),
             notebook,
             workers: Mutex::new(Workers::from_remembered(notes.workers, network)),
@@ -183,7 +187,7 @@ impl ShareSink for Sink {
                 books.send_block(&share, *found);
             }
             let AcceptedShare { identity, work, hash, .. } = share;
-            NewShare { identity, work, hash, at_ms, block_height }
+            NewShare { identity, work, hash, at_ms, block_height, solo: books.solo }
         });
         let shares: Vec<NewShare> = shares.collect();
         Box::pin(async move {

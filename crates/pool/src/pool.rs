@@ -63,7 +63,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let (maker, jobs) = JobMaker::new(policy.clone(), settings.stale_after, Arc::clone(&halt));
     let making = tokio::spawn(maker.run(source.events()));
 
-    let books = Books::open(&settings.data_dir, settings.network, journal.clone(), blocks, Arc::clone(&halt));
+    let (data, network) = (&settings.data_dir, settings.network);
+    let books = Books::open(data, network, &policy, journal.clone(), blocks, Arc::clone(&halt));
     let session = Arc::new(SessionSettings {
         network: settings.network,
         payout: policy.clone(),

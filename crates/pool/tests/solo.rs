@@ -6,7 +6,9 @@ mod rig;
 use std::collections::BTreeMap;
 
 use bitcoin::{Address, ScriptBuf};
+use poolbox_accounting::{Network, QueueSeq, ShareSeq};
 use poolbox_api::pool::{Mode, Protocol};
+use poolbox_journal::QueueReader;
 use poolbox_testnode::TestNode;
 use rig::{Pool, RealMiner};
 
@@ -81,4 +83,11 @@ async fn every_block_on_the_chain_pays_the_miner_that_found_it() {
         page.contains("content-type: text/plain; version=0.0.4") && page.contains("\npoolbox_halted 0\n")
     );
     assert!(pool.stop().success());
+
+    // The shares are kept, and no mint is told of them or of their blocks.
+    let journal = QueueReader::open(pool.data().join("journal.sqlite"), Network::Regtest).unwrap();
+    let shares = journal.shares(ShareSeq::START, 1000).unwrap();
+    assert!(shares.len() >= 3 * EACH && shares.iter().all(|record| record.share.solo), "{}", shares.len());
+    assert!(!journal.totals().unwrap().has_unqueued());
+    assert_eq!(journal.last_entry().unwrap(), QueueSeq::START);
 }

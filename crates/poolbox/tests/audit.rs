@@ -56,7 +56,7 @@ fn a_box_at_work_passes_and_what_was_falsified_is_named() {
     assert!(table.status == Some(0) && table.stdout.contains("everything agrees"), "{table:?}");
 
     let csv = rig.poolbox(&["export", "shares"]).stdout;
-    assert!(csv.starts_with("journal,seq,at_ms,owner,worker,work_ehash,hash,block_height\r\n"), "{csv}");
+    assert!(csv.starts_with("journal,seq,at_ms,owner,worker,work_ehash,hash,block_height,mode\r\n"), "{csv}");
     let credits = rig.poolbox(&["export", "credits", "--format", "json"]).json();
     let of_first = credits.as_array().unwrap().iter().filter(|credit| credit["epoch"] == 1);
     let sum: u64 = of_first.map(|credit| credit["credited_ehash"].as_u64().unwrap()).sum();

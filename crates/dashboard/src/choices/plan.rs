@@ -123,8 +123,8 @@ impl Plan {
             (Mode::Pool, Mode::Solo) => notes.extend(solo(pool, self.to.network)),
             // Another network has a journal of its own.
             (Mode::Solo, Mode::Pool) if self.from.network == self.to.network => notes.push(
-                "A block then pays this box's mint, and everybody's work shares in it. Work done in mode solo \
-                 counts too, back to the last block that paid the mint."
+                "A block then pays this box's mint, and everybody's work shares in it. Shares made \
+                 in mode solo earn none of it."
                     .to_owned(),
             ),
             _ => {}

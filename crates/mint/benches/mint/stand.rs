@@ -130,6 +130,7 @@ pub fn share(owner: &Arc<Identity>, n: u64, ehash: u64, block: Option<(u32, Bloc
         hash: block.map_or_else(|| BlockHash::hash(&n.to_be_bytes()), |(_, hash)| hash),
         at_ms: 1_700_000_000_000 + n,
         block_height: block.map(|(height, _)| height),
+        solo: false,
     }
 }
 

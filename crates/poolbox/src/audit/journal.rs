@@ -45,7 +45,7 @@ pub struct Facts {
     pub work: Work,
     /// The first place without a share between others, if any.
     pub gap: Option<u64>,
-    /// Work of shares that are in the queue, by owner.
+    /// Work of shares that are in the queue, by owner; none of mode solo is.
     pub journalled: BTreeMap<String, u64>,
     /// Work of the queue's entries, by owner.
     pub queued: BTreeMap<String, u64>,
@@ -106,7 +106,7 @@ fn read_shares(reader: &QueueReader, facts: &mut Facts) -> anyhow::Result<()> {
             facts.shares += 1;
             facts.work =
                 facts.work.checked_add(record.share.work).context("more work than can be counted")?;
-            if seq <= facts.queued_through {
+            if seq <= facts.queued_through && !record.share.solo {
                 add(&mut facts.journalled, record.share.identity.owner.to_string(), record.share.work)?;
             }
         }

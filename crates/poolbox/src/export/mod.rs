@@ -72,7 +72,8 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
 }
 
 fn shares(place: &Place, options: &Options, out: impl Write) -> anyhow::Result<u64> {
-    let columns = &["journal", "seq", "at_ms", "owner", "worker", "work_ehash", "hash", "block_height"];
+    let columns =
+        &["journal", "seq", "at_ms", "owner", "worker", "work_ehash", "hash", "block_height", "mode"];
     let mut table = Table::begin(out, options.format, columns)?;
     for reader in journals(place, options.network, &options.journal)? {
         let journal = reader.identity().to_string();
@@ -91,6 +92,7 @@ fn shares(place: &Place, options: &Options, out: impl Write) -> anyhow::Result<u
                     share.work.ehash().into(),
                     share.hash.to_string().into(),
                     share.block_height.map(u64::from).into(),
+                    if share.solo { "solo" } else { "pool" }.into(),
                 ])?;
             }
         }

@@ -199,6 +199,7 @@ impl Rig {
             hash: BlockHash::hash(&(self.shares + n).to_be_bytes()),
             at_ms: poolbox_mint::crediting::unix_time() * 1000,
             block_height: None,
+            solo: false,
         };
         let shares: Vec<NewShare> = (0..owners).map(share).collect();
         self.shares += owners;
@@ -397,6 +398,7 @@ async fn append(
         hash,
         at_ms: poolbox_mint::crediting::unix_time() * 1000,
         block_height: block,
+        solo: false,
     };
     journal.append(vec![share]).await.unwrap()
 }
