@@ -44,7 +44,7 @@ impl Pool {
         let (mut maker, jobs) = JobMaker::new(policy.clone(), PATIENCE, Arc::clone(&halt));
         maker.publish(Arc::new(fixture::template()));
         let keeper = BlockKeeper::open(&dir.join("blocks"), Arc::clone(&source), None).unwrap();
-        let books = Books::open(dir, Network::Devnet, journal.clone(), keeper, Arc::clone(&halt));
+        let books = Books::open(dir, Network::Devnet, &policy, journal.clone(), keeper, Arc::clone(&halt));
         let sink = Arc::new(Sink(Arc::clone(&books)));
         let session = SessionSettings {
             network: Network::Devnet,
