@@ -26,5 +26,6 @@ pub mod settings;
 pub mod settlement;
 pub mod trail;
 pub mod treasury;
+pub mod undivided;
 pub mod units;
 pub mod watcher;

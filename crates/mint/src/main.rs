@@ -39,8 +39,8 @@ enum Command {
     Run,
 }
 
-/// Threads that tasks run on. cdk's SQLite blocks the thread that waits for another writer, for up to
-/// ten seconds: with few threads nobody would be left to let that one finish.
+/// Threads that tasks run on. cdk's SQLite blocks the thread that waits for another writer: with few
+/// threads nobody would be left to let that one finish.
 const THREADS: usize = 16;
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::middleware::{Next, from_fn};
 use cdk_common::database::DynMintDatabase;
 use cdk_common::payment::DynMintPayment;
 use cdk_sqlite::MintSqliteDatabase;
@@ -34,6 +35,7 @@ use crate::settings::{QueueSource, Settings};
 use crate::settlement::Settlement;
 use crate::trail::Trail;
 use crate::treasury::{self, EcashReader, Lightning, Method, Onchain, Reconciling, Treasury, lightning};
+use crate::undivided::undivided;
 use crate::units::{known_epochs, start_mint};
 use crate::watcher::Watcher;
 
@@ -174,7 +176,7 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
     let mint = start_mint(store, &keys, &settlement, &sat, &settings.public_url, open, ahead).await?;
     treasury::announce(&mint, &[Method::Onchain], settings.treasury.confirmations).await?;
     let renewal = renewal::watch(mint.clone(), health.clone(), open, ahead, stop.clone());
-    let renewal = tokio::spawn(renewal);
+    let renewal = tokio::spawn(undivided(renewal));
     match invariants::check(&mint, &treasury, &known_epochs(&mint)).await {
         Err(CheckError::Breach(breach)) => health.halt(&breach.to_string()),
         Err(CheckError::TreasuryBehind) => {
@@ -224,6 +226,7 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
         treasury: treasury.clone(),
     };
     let local = local.merge(local::recovery::router(recovery)).merge(local::audit::router(audit));
+    let local = local.layer(from_fn(async |request, next: Next| undivided(next.run(request)).await));
     let crediting = Crediting {
         mint: mint.clone(),
         keys,
@@ -236,11 +239,11 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
     };
     tracing::info!(network = %settings.network, listen = %settings.listen, epoch = %open, "poolbox-mint is up");
 
-    let crediting = tokio::spawn(crediting.run(progress, stop.clone()));
+    let crediting = tokio::spawn(undivided(crediting.run(progress, stop.clone())));
     let reconciling = Reconciling::new(mint.clone(), treasury.clone());
-    let reconciling = tokio::spawn(reconciling.run(stop.clone()));
-    let paying = tokio::spawn(paymaster.run(stop.clone()));
-    let lightning = lightning.map(|node| tokio::spawn(node.keep(mint.clone(), stop.clone())));
+    let reconciling = tokio::spawn(undivided(reconciling.run(stop.clone())));
+    let paying = tokio::spawn(undivided(paymaster.run(stop.clone())));
+    let lightning = lightning.map(|node| tokio::spawn(undivided(node.keep(mint.clone(), stop.clone()))));
     let local = tokio::spawn(local_api.serve(local, stop.clone()));
     public::serve(listener, public, settings.limits, stop.clone()).await;
     stop.cancel();

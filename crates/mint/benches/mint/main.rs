@@ -10,7 +10,7 @@ mod stand;
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 /// How much is measured.
@@ -39,7 +39,15 @@ fn main() -> Result<()> {
             "--bench" => {}
             "--quick" => size = QUICK,
             "--only" => only = arguments.next(),
-            other => bail!("unknown argument {other}; use --quick, --only credits or --only ecash"),
+            "--shares" => {
+                let shares = arguments.next().context("--shares needs a number")?;
+                size.shares = shares.parse().context("--shares is no number")?;
+            }
+            other => {
+                bail!(
+                    "unknown argument {other}; use --quick, --only credits, --only ecash or --shares NUMBER"
+                )
+            }
         }
     }
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Local, Reply, broken};
 use crate::purses::{Collected, Open, TokenError, stakes};
+use crate::undivided::undivided;
 use crate::units::{METHOD, unit_of};
 
 /// The routes of this room.
@@ -59,7 +60,7 @@ async fn take_back(
 pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Reply<T> {
-    tokio::spawn(work).await.map_err(broken)?.map(Json)
+    tokio::spawn(undivided(work)).await.map_err(broken)?.map(Json)
 }
 
 impl Local {

@@ -20,6 +20,7 @@ use super::teller::{Outcome, Teller};
 use crate::crediting::unix_time;
 use crate::health::Health;
 use crate::settings::PayoutSettings;
+use crate::undivided::undivided;
 
 /// Pause between rounds.
 const ROUND: Duration = Duration::from_secs(2);
@@ -83,7 +84,7 @@ impl Paymaster {
             troubles.take(None, due.as_ref().map(|_| ()));
             for owner in due.unwrap_or_default() {
                 if served.len() < AT_ONCE && busy.insert(owner.clone()) {
-                    served.spawn(Arc::clone(&self).serve_one(owner));
+                    served.spawn(undivided(Arc::clone(&self).serve_one(owner)));
                 }
             }
             tokio::select! {

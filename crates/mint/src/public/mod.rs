@@ -22,11 +22,13 @@ use poolbox_accounting::Sats;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::health::Health;
 use crate::refusal::Refusal;
 use crate::settings::Limits;
 use crate::settlement::Settlement;
+use crate::undivided::undivided;
 use crate::units::{METHOD, epoch_of};
 use rates::{Allowance, Rates};
 use server::Caller;
@@ -71,6 +73,7 @@ struct Rules {
     limits: Limits,
     requests: Arc<Rates>,
     quotes: Arc<Rates>,
+    turns: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -91,6 +94,7 @@ pub async fn router(
         limits,
         requests: Arc::default(),
         quotes: Arc::default(),
+        turns: Arc::new(Semaphore::new(1)),
         started: Instant::now(),
     };
     let all = cashu.layer(from_fn_with_state(rules.clone(), apply_rules));
@@ -162,7 +166,7 @@ fn cost(request: &Request) -> u32 {
 
 async fn apply_limits(State(rules): State<Rules>, request: Request, next: Next) -> Response {
     match rules.charge(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => undivided(next.run(request)).await,
         Err(wait) => {
             let seconds = wait.as_secs() + 1;
             let detail = format!("too many requests from this address; wait {seconds} seconds");
@@ -280,7 +284,16 @@ async fn apply_rules(State(rules): State<Rules>, request: Request, next: Next) -
         }
         _ => {}
     }
+    // Never closed.
+    let _turn = if takes_turns(&path) { rules.turns.acquire().await.ok() } else { None };
     rules.tell_trouble(next.run(Request::from_parts(parts, body.into())).await).await
+}
+
+/// Whether a request writes a few rows and is done. SQLite has one writer at a time and lets whoever waits
+/// ask again after pauses that grow: in a queue they are served in the order they came, and sooner. A
+/// payment out of the house may take long, and waits for nobody here.
+fn takes_turns(path: &str) -> bool {
+    path == "/v1/swap" || path.strip_suffix(METHOD).is_some_and(|path| path.ends_with('/'))
 }
 
 /// Why no such quote is made, if so.

@@ -9,6 +9,7 @@
 
 mod cashu_ts;
 mod claiming;
+mod crowding;
 mod cutting;
 mod disk;
 mod interrupting;

@@ -417,8 +417,7 @@ impl Person {
 
     /// The owner part of this person's user name: the wallet's first quote key.
     pub fn owner(&self) -> Owner {
-        let key = derive_quote_locking_key(&self.seed, 0).unwrap().public_key();
-        Owner::parse(&key.to_string(), Network::Regtest).unwrap()
+        owner_of(&self.seed)
     }
 
     pub fn wallet(&self, url: &str, unit: &str) -> Wallet {
@@ -444,6 +443,12 @@ impl Person {
         let proofs = wallet.mint(&quote.id, SplitTarget::default(), None).await?;
         Ok(proofs.iter().map(|proof| proof.amount.to_u64()).sum())
     }
+}
+
+/// The owner whose key is the first quote key of a wallet's seed.
+pub fn owner_of(seed: &[u8; 64]) -> Owner {
+    let key = derive_quote_locking_key(seed, 0).unwrap().public_key();
+    Owner::parse(&key.to_string(), Network::Regtest).unwrap()
 }
 
 pub fn method() -> PaymentMethod {
