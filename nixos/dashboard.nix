@@ -37,6 +37,9 @@ let
           cookie_file = common.cookie;
         };
       }
+      // lib.optionalAttrs (cfg.tlsPort != null) {
+        listen_tls = "${cfg.address}:${toString cfg.tlsPort}";
+      }
       // lib.optionalAttrs top.mint.enable {
         mint_socket = "${common.state}/mint/mint.sock";
         coinbase_descriptor_file = "/run/credentials/${name}.service/${descriptor}";
@@ -60,6 +63,12 @@ in
       type = lib.types.port;
       default = 80;
       description = "Port that browsers connect to.";
+    };
+
+    tlsPort = lib.mkOption {
+      type = lib.types.nullOr lib.types.port;
+      default = 443;
+      description = "Port that browsers connect to encrypted, or null for none.";
     };
 
     settings = lib.mkOption {
@@ -96,7 +105,7 @@ in
               ReadWritePaths = [ common.logs ];
             }
             # A port below 1024 takes this capability, which has no meaning in a user namespace.
-            // lib.optionalAttrs (cfg.port < 1024) {
+            // lib.optionalAttrs (cfg.port < 1024 || (cfg.tlsPort != null && cfg.tlsPort < 1024)) {
               AmbientCapabilities = "CAP_NET_BIND_SERVICE";
               CapabilityBoundingSet = "CAP_NET_BIND_SERVICE";
               PrivateUsers = false;

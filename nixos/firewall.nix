@@ -15,6 +15,8 @@ in
       top.pool.ports.stratumV2
     ]
     ++ lib.optional top.mint.enable top.mint.port
-    ++ lib.optional top.dashboard.enable top.dashboard.port;
+    ++ lib.optionals top.dashboard.enable (
+      [ top.dashboard.port ] ++ lib.optional (top.dashboard.tlsPort != null) top.dashboard.tlsPort
+    );
   };
 }

@@ -1,5 +1,5 @@
-# What a screen on the box shows: where it is found, and the code that proves that someone stands before it. The
-# dashboard makes that code, and takes it away once a password is set.
+# What a screen on the box shows: where it is found, the fingerprint of its certificate, and the code that proves
+# that someone stands before it. The dashboard makes that code, and takes it away once a password is set.
 {
   config,
   lib,
@@ -22,7 +22,11 @@ in
       common.hardening
       // common.restarting
       // {
-        ExecStart = "${top.package}/bin/poolbox screen --name ${config.networking.hostName} --code-file ${common.state}/dashboard/presence.code";
+        ExecStart = lib.concatStringsSep " " [
+          "${top.package}/bin/poolbox screen --name ${config.networking.hostName}"
+          "--code-file ${common.state}/dashboard/presence.code"
+          "--certificate-file ${common.state}/dashboard/https.pem"
+        ];
         # The code is for the dashboard's user only.
         User = "poolbox-dashboard";
         Group = "poolbox-dashboard";

@@ -37,7 +37,7 @@ in
           )
 
       with subtest("only the named ports answer"):
-          for port in [3333, 4333, 34254, 3338, 80]:
+          for port in [3333, 4333, 34254, 3338, 80, 443]:
               miner.succeed(f"nc -z -w 3 box {port}")
           box.succeed("python3 -m http.server 8000 >/dev/null 2>&1 &")
           box.wait_for_open_port(8000)

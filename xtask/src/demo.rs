@@ -29,6 +29,8 @@ Ctrl-C stops it; the next start goes on with the same chain and balances.
   --stratum-v2-port N where Stratum V2 miners connect (34254)
   --mint-port N       where wallets connect (3338)
   --dashboard-port N  where browsers see the box (3380)
+  --dashboard-tls-port N
+                      where they see it encrypted (3443 or a free one)
 ";
 
 const STEPS: [&str; 4] = ["first-share", "first-token", "block", "settled"];
@@ -71,6 +73,7 @@ fn check(arguments: &[OsString]) -> Result<Wish> {
             Arg::Long("stratum-v2-port") => port("--stratum-v2-port", parser.value().map_err(bad)?)?,
             Arg::Long("mint-port") => port("--mint-port", parser.value().map_err(bad)?)?,
             Arg::Long("dashboard-port") => port("--dashboard-port", parser.value().map_err(bad)?)?,
+            Arg::Long("dashboard-tls-port") => port("--dashboard-tls-port", parser.value().map_err(bad)?)?,
             other => return Err(bad(other.unexpected())),
         }
     }

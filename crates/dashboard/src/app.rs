@@ -18,6 +18,7 @@ use crate::choices::Choices;
 use crate::feed::Snapshot;
 use crate::history::History;
 use crate::settings::Settings;
+use crate::wire::Encrypted;
 use crate::{assets, guard, json, live, pages};
 
 /// Pages that are kept up to date at the same time.
@@ -27,6 +28,8 @@ const MAX_LIVE: usize = 256;
 pub struct App {
     /// As set.
     pub settings: Settings,
+    /// Where the same pages are encrypted, if they are.
+    pub encrypted: Option<Encrypted>,
     /// The pool's local API.
     pub pool: Client,
     /// The mint's local API, where there is one.
@@ -58,6 +61,7 @@ impl App {
     /// When its files cannot be read or written.
     pub fn open(
         settings: Settings,
+        encrypted: Option<Encrypted>,
         pool: Client,
         mint: Option<Client>,
         feed: watch::Receiver<Arc<Snapshot>>,
@@ -70,7 +74,20 @@ impl App {
         let alerts = Arc::new(Alerts::open(&settings.data_dir, &settings.alerts)?);
         let seats = Arc::new(Semaphore::new(MAX_LIVE));
         let history = Mutex::new(history);
-        Ok(Self { settings, pool, mint, feed, admin, pointings, choices, alerts, history, seats, stop })
+        Ok(Self {
+            settings,
+            encrypted,
+            pool,
+            mint,
+            feed,
+            admin,
+            pointings,
+            choices,
+            alerts,
+            history,
+            seats,
+            stop,
+        })
     }
 
     /// The latest answers.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{Refusal, Shared};
+use crate::wire::{Peer, Wire};
 
 /// No inline script or style, nothing from elsewhere, no frame.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
@@ -30,7 +31,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// Checks the request, and sets the headers of the answer.
 pub async fn check(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    let mut answer = match refusal(request.method(), request.headers(), &app.settings.host_names) {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    let wire = peer.map(|info| info.0.wire).unwrap_or_default();
+    let mut answer = match refusal(wire, request.method(), request.headers(), &app.settings.host_names) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
@@ -42,7 +45,7 @@ pub async fn check(State(app): State<Shared>, request: Request, next: Next) -> R
     answer
 }
 
-fn refusal(method: &Method, headers: &HeaderMap, names: &[String]) -> Option<Refusal> {
+fn refusal(wire: Wire, method: &Method, headers: &HeaderMap, names: &[String]) -> Option<Refusal> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_ours(host, names) {
         return Some(Refusal::new(
@@ -55,22 +58,30 @@ fn refusal(method: &Method, headers: &HeaderMap, names: &[String]) -> Option<Ref
     }
     // Browsers send it with every form; what is not a browser has no session that could be abused.
     let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
-    let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    let ours = |(scheme, authority): (&str, &str)| {
+        // A page that came over the open wire may be anybody's, also when it names this box.
+        scheme == wire.scheme() && authority.eq_ignore_ascii_case(host)
+    };
+    let same = origin.split_once("://").is_some_and(ours);
     (!same).then(|| Refusal::new(StatusCode::FORBIDDEN, "Changes are made from the box's own pages only."))
 }
 
 /// An address cannot be pointed elsewhere, and `.local` names are given on the local network only.
 fn is_ours(host: &str, names: &[String]) -> bool {
     let host = host.to_ascii_lowercase();
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name),
-    };
-    let name = name.trim_end_matches('.');
+    let name = without_port(&host).trim_matches(['[', ']']).trim_end_matches('.');
     name == "localhost"
         || name.ends_with(".local")
         || name.parse::<IpAddr>().is_ok()
         || names.iter().any(|ours| ours == name)
+}
+
+/// The name or address that the box was called by; one of version 6 in its brackets.
+pub fn without_port(host: &str) -> &str {
+    match host.rfind([':', ']']).map(|at| host.split_at(at)) {
+        Some((name, port)) if port.starts_with(':') => name,
+        _ => host,
+    }
 }
 
 #[cfg(test)]
@@ -78,12 +89,16 @@ mod tests {
     use super::*;
 
     fn allowed(method: Method, host: &str, origin: Option<&str>) -> bool {
+        allowed_over(Wire::Open, method, host, origin)
+    }
+
+    fn allowed_over(wire: Wire, method: Method, host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        refusal(&method, &headers, &["mining.example".to_owned()]).is_none()
+        refusal(wire, &method, &headers, &["mining.example".to_owned()]).is_none()
     }
 
     #[test]
@@ -104,6 +119,22 @@ mod tests {
         assert!(allowed(Method::GET, host, Some("http://evil.example")), "links may come from anywhere");
         for foreign in ["http://evil.example", "null", "http://192.168.1.9:81", "http://192.168.1.9"] {
             assert!(!allowed(Method::POST, host, Some(foreign)), "{foreign}");
+        }
+        let (open, encrypted) = (Some("http://poolbox.local"), Some("https://poolbox.local"));
+        assert!(allowed_over(Wire::Encrypted, Method::POST, "poolbox.local", encrypted));
+        assert!(!allowed_over(Wire::Encrypted, Method::POST, "poolbox.local", open), "an open page");
+        assert!(!allowed_over(Wire::Open, Method::POST, "poolbox.local", encrypted));
+    }
+
+    #[test]
+    fn the_port_is_not_part_of_a_name() {
+        for (host, name) in [
+            ("poolbox.local:8080", "poolbox.local"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("box", "box"),
+        ] {
+            assert_eq!(without_port(host), name);
         }
     }
 }

@@ -34,6 +34,7 @@ mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod words;
 
 use std::path::PathBuf;

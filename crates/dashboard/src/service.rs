@@ -1,6 +1,5 @@
 //! The process: reads settings, follows the box, serves pages, and stops in order.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use poolbox_api::Client;
 use poolbox_service::{Misconfigured, bind_tcp, log, on_signal};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::app::{App, Shared, router};
@@ -16,6 +16,7 @@ use crate::feed::{Snapshot, Sources};
 use crate::history::History;
 use crate::node::Node;
 use crate::settings::Settings;
+use crate::wire::{self, Encrypted, Peer, TlsListener};
 
 /// How often the history is written.
 const KEEP_EVERY: Duration = Duration::from_secs(600);
@@ -34,6 +35,12 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     })?;
     let listener = bind_tcp("listen", settings.listen).await?;
     let address = listener.local_addr().context("read the address just opened")?;
+    let tls = match settings.listen_tls {
+        Some(listen) => Some(encrypted(&settings, bind_tcp("listen_tls", listen).await?)?),
+        None => None,
+    };
+    let (encrypted, tls_listener) = tls.unzip();
+    let https = encrypted.as_ref().map(|encrypted| encrypted.port);
 
     let pool = Client::new(&settings.pool_socket)?;
     let mint = settings.mint_socket.as_ref().map(Client::new).transpose()?;
@@ -47,7 +54,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     };
     let kept = history_file(dir);
     let (out, feed) = watch::channel(Arc::new(Snapshot::default()));
-    let app = Arc::new(App::open(settings, pool, mint, feed, History::load(&kept), stop.clone())?);
+    let app = Arc::new(App::open(settings, encrypted, pool, mint, feed, History::load(&kept), stop.clone())?);
     let sampling = Arc::clone(&app);
     let each = move |now: &Snapshot| {
         if let Some(pool) = &now.pool {
@@ -60,10 +67,19 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         looking.map(|file| tokio::spawn(coinbase::watch(file, app.feed.clone(), see, stop.clone())));
     let alerting = tokio::spawn(Arc::clone(&app.alerts).run(app.feed.clone(), stop.clone()));
     let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
-    tracing::info!(%address, "dashboard started");
+    tracing::info!(%address, https, "dashboard started");
 
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let router = router(app);
+    let over_tls = tls_listener.map(|listener| {
+        let service = router.clone().into_make_service_with_connect_info::<Peer>();
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tokio::spawn(served.into_future())
+    });
+    let service = router.into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Some(over_tls) = over_tls {
+        over_tls.await.context("the encrypted port broke")?.context("serve the pages encrypted")?;
+    }
     following.await.context("following the box broke")?;
     if let Some(looking) = looking {
         looking.await.context("looking at the coinbase broke")?;
@@ -72,6 +88,16 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     keeping.await.context("keeping the history broke")?;
     tracing::info!("dashboard stopped");
     served.context("serve the pages")
+}
+
+/// What the pages tell of the encrypted port, and the port itself.
+fn encrypted(settings: &Settings, tcp: TcpListener) -> anyhow::Result<(Encrypted, TlsListener)> {
+    let tls = wire::OWN.load_or_make(&settings.data_dir, &settings.host_names, |config| {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    })?;
+    let port = tcp.local_addr().context("read the address just opened")?.port();
+    let told = Encrypted { port, fingerprint: tls.fingerprint() };
+    Ok((told, TlsListener::new(tcp, tls)))
 }
 
 fn history_file(dir: &Path) -> PathBuf {

@@ -21,6 +21,7 @@ const LEAST_SILENCE_S: u64 = 180;
 struct Raw {
     data_dir: PathBuf,
     listen: Option<SocketAddr>,
+    listen_tls: Option<SocketAddr>,
     log_file: Option<PathBuf>,
     pool_socket: PathBuf,
     mint_socket: Option<PathBuf>,
@@ -72,6 +73,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Where pages are served.
     pub listen: SocketAddr,
+    /// Where they are served encrypted too; nowhere unless set.
+    pub listen_tls: Option<SocketAddr>,
     /// Where the log goes besides standard error.
     pub log_file: Option<PathBuf>,
     /// The pool's local API.
@@ -133,6 +136,11 @@ impl Settings {
             Some(listen) => listen,
             None => LISTEN.parse().map_err(|_| Misconfigured::new("listen is no address"))?,
         };
+        if raw.listen_tls == Some(listen) {
+            return Err(Misconfigured::new(format!(
+                "listen and listen_tls are both {listen}; change one of them"
+            )));
+        }
         if let Some(host) = &raw.miner_host
             && !is_host(host)
         {
@@ -143,6 +151,7 @@ impl Settings {
         Ok(Self {
             data_dir: raw.data_dir,
             listen,
+            listen_tls: raw.listen_tls,
             log_file: raw.log_file,
             pool_socket: raw.pool_socket,
             mint_socket: raw.mint_socket,
@@ -264,6 +273,7 @@ mod tests {
     fn a_mistake_names_its_key() {
         for (text, key) in [
             (format!("{LEAST}pol_socket = 1"), "pol_socket"),
+            (format!("{LEAST}listen_tls = \"{LISTEN}\""), "listen_tls"),
             (format!("{LEAST}miner_host = \"a b\""), "miner_host"),
             (format!("{LEAST}[node]\nrpc_port = 1"), "cookie_file"),
             ("data_dir = \"/tmp/d\"".to_owned(), "pool_socket"),

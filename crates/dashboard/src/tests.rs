@@ -1,7 +1,6 @@
 //! Every page as a browser gets it, from a box as it may be: empty, of one worker, of a thousand, and with
 //! workers that call themselves something nasty.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +23,7 @@ use crate::fixture::{HOSTILE, NOW, snapshot, worker};
 use crate::history::History;
 use crate::node::NodeState;
 use crate::settings::Settings;
+use crate::wire::{Encrypted, Peer, Wire};
 
 const PAGES: [&str; 9] =
     ["/", "/earnings", "/miners", "/add", "/why", "/alerts", "/settings", "/setup", "/?span=week"];
@@ -35,6 +35,8 @@ const JSON: [&str; 6] = [
     "/api/v1/alerts",
     "/api/v1/openapi.json",
 ];
+
+const FINGERPRINT: &str = "AB:CD:EF";
 
 mod choices;
 
@@ -97,14 +99,21 @@ impl Rig {
             Client::new(socket).unwrap()
         });
         let (out, feed) = watch::channel(Arc::new(now));
-        let app = App::open(settings, pool, mint, feed, history, CancellationToken::new()).unwrap();
+        let encrypted =
+            settings.listen_tls.map(|at| Encrypted { port: at.port(), fingerprint: FINGERPRINT.to_owned() });
+        let app =
+            App::open(settings, encrypted, pool, mint, feed, history, CancellationToken::new()).unwrap();
         Self { router: router(Arc::new(app)), dir, _out: out }
     }
 
     pub async fn ask(&self, request: Request<Body>) -> Answer {
+        self.ask_over(Wire::Open, request).await
+    }
+
+    async fn ask_over(&self, wire: Wire, request: Request<Body>) -> Answer {
         let (mut parts, body) = request.into_parts();
-        let peer: SocketAddr = "192.168.1.7:50000".parse().unwrap();
-        parts.extensions.insert(ConnectInfo(peer));
+        let address = "192.168.1.7:50000".parse().unwrap();
+        parts.extensions.insert(ConnectInfo(Peer { address, wire }));
         parts.headers.entry(HOST).or_insert("poolbox.local".parse().unwrap());
         let answer = self.router.clone().oneshot(Request::from_parts(parts, body)).await.unwrap();
         let (parts, body) = answer.into_parts();
@@ -358,4 +367,24 @@ async fn only_miners_at_home_are_touched() {
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{address}");
         assert!(answer.text.contains("role=\"alert\""), "{address}");
     }
+}
+
+#[tokio::test]
+async fn the_door_over_the_open_wire_offers_the_encrypted_address() {
+    let rig = Rig::with(snapshot(1), "listen_tls = '0.0.0.0:443'\n");
+    let over = async |wire, path: &str| {
+        rig.ask_over(wire, Request::get(path).body(Body::empty()).unwrap()).await.text
+    };
+    for door in ["/setup", "/login"] {
+        let page = over(Wire::Open, door).await;
+        assert!(page.contains(&format!("href=\"https://poolbox.local{door}\"")), "{page}");
+        assert!(page.contains(FINGERPRINT), "{page}");
+        assert!(!over(Wire::Encrypted, door).await.contains("id=\"encrypted\""), "{door}");
+        if door == "/setup" {
+            rig.set_up().await;
+        }
+    }
+    assert!(over(Wire::Open, "/settings").await.contains(FINGERPRINT));
+    let without = Rig::new(snapshot(1)).get("/setup").await.text;
+    assert!(!without.contains("https://poolbox.local"), "{without}");
 }

@@ -20,7 +20,7 @@ use crate::local::{self, View};
 use crate::outlet::Outlet;
 use crate::payout::coinbase_output;
 use crate::settings::{Mode, Settings};
-use crate::tls::Tls;
+use crate::tls::StratumTls;
 
 /// Runs the pool with the settings in `config` until a signal stops it.
 ///
@@ -44,7 +44,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     log::init(settings.log_file.as_deref())?;
     let authority = authority::load_or_make(&settings.data_dir)?;
     let tls = match tls_listener {
-        Some(listener) => Some((Tls::load_or_make(&settings.data_dir)?, listener)),
+        Some(listener) => Some((StratumTls::load_or_make(&settings.data_dir)?, listener)),
         None => None,
     };
     let api = LocalApi::bind(&settings.api_socket).await?;
@@ -85,8 +85,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let stratum_v1_tls = match &tls {
         Some((tls, listener)) => Some(poolbox_api::pool::Tls {
             url: format!("stratum+ssl://{}", listener.local_addr().context(address)?),
-            certificate: tls.certificate.clone(),
-            certificate_file: tls.certificate_file.clone(),
+            certificate: tls.0.certificate.clone(),
+            certificate_file: tls.0.certificate_file.clone(),
         }),
         None => None,
     };

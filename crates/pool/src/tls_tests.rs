@@ -1,7 +1,7 @@
 //! The certificate as miners see it, and a miner that mines through it.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, CompactTarget, ScriptBuf};
@@ -13,13 +13,15 @@ use poolbox_stratum::{
     SessionSettings, ShareSink, VardiffLimits,
 };
 use poolbox_work_source::{CoinbaseTemplate, Template, TemplateId};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -61,7 +63,7 @@ fn job() -> Arc<Job> {
 }
 
 /// A pool with one TLS port where every hash is a share.
-async fn serve(tls: Tls) -> (SocketAddr, watch::Sender<Option<Arc<Job>>>, CancellationToken) {
+async fn serve(tls: StratumTls) -> (SocketAddr, watch::Sender<Option<Arc<Job>>>, CancellationToken) {
     let (feed, jobs) = watch::channel(Some(job()));
     let settings = SessionSettings {
         network: Network::Regtest,
@@ -94,11 +96,11 @@ fn trusting(pem: &str) -> TlsConnector {
 #[tokio::test]
 async fn a_miner_that_was_given_the_certificate_mines_through_tls() {
     let dir = tempfile::tempdir().unwrap();
-    let tls = Tls::load_or_make(dir.path()).unwrap();
-    let pasted = tls.certificate.clone();
+    let tls = StratumTls::load_or_make(dir.path()).unwrap();
+    let pasted = tls.0.certificate.clone();
     let (address, _feed, stop) = serve(tls).await;
     let socket = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from(NAME).unwrap();
+    let name = ServerName::try_from("poolbox.local").unwrap();
     let stream = trusting(&pasted).connect(name, socket).await.unwrap();
     let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read).lines();
@@ -128,10 +130,10 @@ async fn a_miner_that_was_given_the_certificate_mines_through_tls() {
 #[tokio::test]
 async fn who_does_not_trust_it_or_does_not_speak_tls_is_let_go() {
     let dir = tempfile::tempdir().unwrap();
-    let (address, _feed, stop) = serve(Tls::load_or_make(dir.path()).unwrap()).await;
-    let another = Tls::load_or_make(tempfile::tempdir().unwrap().path()).unwrap().certificate;
+    let (address, _feed, stop) = serve(StratumTls::load_or_make(dir.path()).unwrap()).await;
+    let another = StratumTls::load_or_make(tempfile::tempdir().unwrap().path()).unwrap().0.certificate;
     let socket = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from(NAME).unwrap();
+    let name = ServerName::try_from("poolbox.local").unwrap();
     assert!(trusting(&another).connect(name, socket).await.is_err());
 
     let mut plain = TcpStream::connect(address).await.unwrap();
@@ -141,54 +143,4 @@ async fn who_does_not_trust_it_or_does_not_speak_tls_is_let_go() {
     let _ = plain.read_to_end(&mut rest).await;
     assert!(rest.len() < 32, "{rest:?}");
     stop.cancel();
-}
-
-#[test]
-fn the_certificate_is_made_once_fits_into_axeos_and_names_the_box() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = Tls::load_or_make(dir.path()).unwrap();
-    assert!(made.certificate.len() <= 3000, "{}", made.certificate.len());
-    assert!(
-        made.certificate.starts_with("-----BEGIN CERTIFICATE-----\n") && !made.certificate.contains('\r')
-    );
-    assert_eq!(Tls::load_or_make(dir.path()).unwrap().certificate, made.certificate);
-    assert_eq!(std::fs::read_to_string(&made.certificate_file).unwrap(), made.certificate);
-    let key = std::fs::metadata(dir.path().join(KEY)).unwrap();
-    assert_eq!(key.permissions().mode() & 0o777, 0o600);
-    let der = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
-    let parsed = rustls::server::ParsedCertificate::try_from(&der).unwrap();
-    let valid = |name: &str| {
-        rustls::client::verify_server_name(&parsed, &ServerName::try_from(name.to_owned()).unwrap()).is_ok()
-    };
-    for name in ["poolbox.local", "localhost", "127.0.0.1"].map(str::to_owned).into_iter().chain(host_name())
-    {
-        assert!(valid(&name), "{name}");
-    }
-    assert!(!valid("example.com"));
-    assert!(!format!("{made:?}").contains("BEGIN"));
-}
-
-#[test]
-fn a_lost_certificate_is_made_again_and_a_lost_or_wrong_key_is_a_persons_to_sort_out() {
-    let dir = tempfile::tempdir().unwrap();
-    let (key, certificate) = (dir.path().join(KEY), dir.path().join(CERTIFICATE));
-    let first = Tls::load_or_make(dir.path()).unwrap().certificate;
-    std::fs::remove_file(&certificate).unwrap();
-    assert_ne!(Tls::load_or_make(dir.path()).unwrap().certificate, first);
-
-    let wrong = |expected: &str| {
-        let error = Tls::load_or_make(dir.path()).unwrap_err();
-        let error = error.downcast_ref::<Misconfigured>().unwrap().to_string();
-        assert!(error.contains(expected) && error.contains("remove"), "{error}");
-    };
-    let another = tempfile::tempdir().unwrap();
-    Tls::load_or_make(another.path()).unwrap();
-    std::fs::copy(another.path().join(KEY), &key).unwrap();
-    wrong(CERTIFICATE);
-    std::fs::write(&certificate, "nonsense").unwrap();
-    wrong(CERTIFICATE);
-    std::fs::write(&key, "nonsense").unwrap();
-    wrong(KEY);
-    std::fs::remove_file(&key).unwrap();
-    wrong("has no key");
 }

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -31,6 +31,9 @@ pub struct Options {
     /// File with the code that proves that someone stands before the box.
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
+    /// File with the certificate of the dashboard, whose fingerprint browsers show.
+    #[arg(long, value_name = "FILE")]
+    certificate_file: Option<PathBuf>,
     /// Draw once and end.
     #[arg(long)]
     once: bool,
@@ -41,6 +44,8 @@ pub struct Options {
 struct Seen {
     address: Option<IpAddr>,
     code: Option<String>,
+    /// Of the dashboard's certificate.
+    fingerprint: Option<String>,
     pool: Option<pool::Status>,
     mint: Option<mint::Status>,
 }
@@ -48,7 +53,7 @@ struct Seen {
 /// Runs the command.
 pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
     loop {
-        let text = draw(&options.name, &Seen::now(place, options.code_file.as_deref()).await);
+        let text = draw(&options.name, &Seen::now(place, options).await);
         let mut screen = std::io::stdout().lock();
         if options.once {
             return Ok(screen.write_all(text.as_bytes())?);
@@ -62,10 +67,14 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
 }
 
 impl Seen {
-    async fn now(place: &Place, code_file: Option<&Path>) -> Self {
-        let code = code_file.and_then(|file| std::fs::read_to_string(file).ok());
-        let mut seen =
-            Self { address: own_address(), code: code.and_then(|code| shown(&code)), ..Self::default() };
+    async fn now(place: &Place, options: &Options) -> Self {
+        let read = |file: &Option<PathBuf>| std::fs::read_to_string(file.as_ref()?).ok();
+        let mut seen = Self {
+            address: own_address(),
+            code: read(&options.code_file).and_then(|code| shown(&code)),
+            fingerprint: read(&options.certificate_file).and_then(|pem| poolbox_service::fingerprint(&pem)),
+            ..Self::default()
+        };
         if let Ok(client) = place.pool() {
             seen.pool = client.get(pool::STATUS).await.ok();
         }
@@ -105,6 +114,12 @@ fn draw(name: &str, seen: &Seen) -> String {
             String::new(),
             "    Plug a network cable in, from this box to your router.".to_owned(),
         ]),
+    }
+    if let (Some(_), Some(fingerprint)) = (seen.address, &seen.fingerprint) {
+        lines.push(format!("    https://{name}.local, encrypted: the SHA-256 of its certificate is"));
+        // In two halves, each as long as the other.
+        let (first, second) = fingerprint.split_at(fingerprint.len().div_ceil(2));
+        lines.extend([first, second].map(|half| format!("      {half}")));
     }
     if let Some(code) = &seen.code {
         lines.extend([
@@ -169,6 +184,21 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(text.lines().all(|line| line.len() <= 80));
+    }
+
+    #[test]
+    fn the_fingerprint_is_whole_and_fits_a_console() {
+        let fingerprint = vec!["AB"; 32].join(":");
+        let seen =
+            Seen { fingerprint: Some(fingerprint), ..seen(Some([192, 168, 1, 20]), Some("0042-1234")) };
+        let text = draw("poolbox", &seen);
+        assert!(
+            text.contains("https://poolbox.local")
+                && text.contains("certificate is\n")
+                && text.matches("AB").count() == 32,
+            "{text}"
+        );
+        assert!(text.lines().count() < 25 && text.lines().all(|line| line.len() <= 80), "{text}");
     }
 
     #[test]

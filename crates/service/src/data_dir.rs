@@ -60,6 +60,19 @@ pub fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     written.and(removed).with_context(|| format!("write {}", path.display()))
 }
 
+/// Writes a file that only its owner can read in the place of another, complete or not at all.
+///
+/// # Errors
+/// I/O errors with their path.
+pub fn replace_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let fresh = path.with_extension("new");
+    if fresh.exists() {
+        std::fs::remove_file(&fresh).with_context(|| format!("remove {}", fresh.display()))?;
+    }
+    write_secret(&fresh, content)?;
+    std::fs::rename(&fresh, path).with_context(|| format!("replace {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -81,13 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_private_and_never_replaced() {
+    fn a_secret_is_private_and_never_replaced_unasked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seed");
         write_secret(&path, b"first").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write_secret(&path, b"second").is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        replace_secret(&path, b"third").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"third");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

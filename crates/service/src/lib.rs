@@ -1,5 +1,5 @@
 //! What every Poolbox process shares, so that there is one way to do each: settings, log, data
-//! directory, sockets, shutdown and exit status. Nothing here knows about shares or money.
+//! directory, sockets, TLS, shutdown and exit status. Nothing here knows about shares or money.
 
 mod data_dir;
 mod exit;
@@ -7,9 +7,11 @@ pub mod log;
 mod settings;
 mod shutdown;
 mod socket;
+mod tls;
 
-pub use data_dir::{claim_data_dir, write_secret};
+pub use data_dir::{claim_data_dir, replace_secret, write_secret};
 pub use exit::{Misconfigured, exit};
 pub use settings::load_settings;
 pub use shutdown::on_signal;
 pub use socket::{Answer, Input, LocalApi, bind_tcp};
+pub use tls::{OwnCertificate, Tls, TlsSocket, fingerprint};

@@ -77,12 +77,13 @@ check "miners of the network are served, Sv1 and Sv2" within 120 pool_says \
   "sum(1 for w in it['workers'] if w['accepted'] > 2) == 2"
 check "their shares become ehash" within 60 mint_says "any(e['work'] > 0 for e in it['epochs'])"
 check "the box is healthy" systemctl restart poolbox-healthy
-poolbox --state $state screen --once --code-file $state/dashboard/presence.code | sed 's/^/screen  /'
+poolbox --state $state screen --once --code-file $state/dashboard/presence.code \
+  --certificate-file $state/dashboard/https.pem | sed 's/^/screen  /'
 
 # --- the firewall
 open_port() { ip netns exec lan timeout 3 bash -c "exec 3<>/dev/tcp/10.77.0.1/$1"; }
 here() { timeout 3 bash -c "exec 3<>/dev/tcp/127.0.0.1/$1"; }
-for port in 3333 4333 34254 3338 80; do
+for port in 3333 4333 34254 3338 80 443; do
   check "port $port answers the network" open_port $port
 done
 # Something that would answer, if it were asked.

@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
-use poolbox_service::write_secret;
+use poolbox_service::{replace_secret, write_secret};
 use rand::Rng;
 use tokio::sync::Semaphore;
 
 use self::attempts::Attempts;
 use self::sessions::Sessions;
-pub use self::sessions::{COOKIE, Session};
+pub use self::sessions::{Session, cookie_name};
 pub use self::visitor::Visitor;
 use crate::feed::now;
+use crate::wire::{Peer, Wire};
 
 /// File with the hash of the password.
 const PASSWORD: &str = "password";
@@ -100,7 +101,8 @@ impl Admin {
     ///
     /// # Errors
     /// [`Closed`].
-    pub async fn set_first(&self, from: IpAddr, code: &str, password: &str) -> Result<Session, Closed> {
+    pub async fn set_first(&self, from: Peer, code: &str, password: &str) -> Result<Session, Closed> {
+        let (from, wire) = of(from);
         let _turn = self.turn.acquire().await.map_err(|_| Closed::Broken)?;
         if self.is_set() {
             return Err(Closed::Wrong("There is a password already. Log in with it."));
@@ -117,25 +119,27 @@ impl Admin {
         // It has served. Left over, it would only be refused.
         let _ = std::fs::remove_file(self.dir.join(PRESENCE));
         tracing::info!(%from, "the admin password was set");
-        Ok(lock(&self.sessions).begin(now()))
+        Ok(lock(&self.sessions).begin(wire, now()))
     }
 
     /// Lets in who knows the password.
     ///
     /// # Errors
     /// [`Closed`].
-    pub async fn log_in(&self, from: IpAddr, password: &str) -> Result<Session, Closed> {
+    pub async fn log_in(&self, from: Peer, password: &str) -> Result<Session, Closed> {
+        let (from, wire) = of(from);
         let _turn = self.turn.acquire().await.map_err(|_| Closed::Broken)?;
         self.check(from, password).await?;
         tracing::info!(%from, "the admin logged in");
-        Ok(lock(&self.sessions).begin(now()))
+        Ok(lock(&self.sessions).begin(wire, now()))
     }
 
     /// Changes the password, which ends every session but a new one.
     ///
     /// # Errors
     /// [`Closed`].
-    pub async fn change(&self, from: IpAddr, old: &str, new: &str) -> Result<Session, Closed> {
+    pub async fn change(&self, from: Peer, old: &str, new: &str) -> Result<Session, Closed> {
+        let (from, wire) = of(from);
         let _turn = self.turn.acquire().await.map_err(|_| Closed::Broken)?;
         fits(new)?;
         self.check(from, old).await?;
@@ -143,12 +147,12 @@ impl Admin {
         tracing::info!(%from, "the admin password was changed");
         let mut sessions = lock(&self.sessions);
         *sessions = Sessions::default();
-        Ok(sessions.begin(now()))
+        Ok(sessions.begin(wire, now()))
     }
 
-    /// The session that a cookie names.
-    pub fn session(&self, cookie: &str) -> Option<Session> {
-        lock(&self.sessions).find(cookie, now())
+    /// The session that a cookie names on this wire.
+    pub fn session(&self, wire: Wire, cookie: &str) -> Option<Session> {
+        lock(&self.sessions).find(wire, cookie, now())
     }
 
     /// Ends a session.
@@ -189,22 +193,16 @@ impl Admin {
     }
 }
 
+const fn of(peer: Peer) -> (IpAddr, Wire) {
+    (peer.address.ip().to_canonical(), peer.wire)
+}
+
 fn fits(password: &str) -> Result<(), Closed> {
     match password.chars().count() {
         0..MIN_LENGTH => Err(Closed::Unfit("The new password needs at least 8 characters.")),
         MIN_LENGTH..=MAX_LENGTH => Ok(()),
         _ => Err(Closed::Unfit("The new password may have at most 256 characters.")),
     }
-}
-
-/// Writes a private file in the place of another, whole or not at all.
-fn replace_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let fresh = path.with_extension("new");
-    if fresh.exists() {
-        std::fs::remove_file(&fresh)?;
-    }
-    write_secret(&fresh, content)?;
-    std::fs::rename(&fresh, path).with_context(|| format!("replace {}", path.display()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -217,7 +215,12 @@ mod tests {
 
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
+    const HERE: Peer = from(7);
+
+    const fn from(last: u8) -> Peer {
+        let address = std::net::Ipv4Addr::new(192, 168, 1, last);
+        Peer { address: std::net::SocketAddr::new(IpAddr::V4(address), 50_000), wire: Wire::Open }
+    }
 
     #[tokio::test]
     async fn the_first_password_takes_the_code_and_the_next_takes_the_password() {
@@ -227,7 +230,7 @@ mod tests {
         assert!(matches!(admin.set_first(HERE, "0", "a long secret").await, Err(Closed::Wrong(_))));
         assert!(matches!(admin.set_first(HERE, &code, "short").await, Err(Closed::Unfit(_))));
         let session = admin.set_first(HERE, &code, "a long secret").await.unwrap();
-        assert!(admin.session(session.cookie()).is_some());
+        assert!(admin.session(Wire::Open, session.cookie()).is_some());
         assert!(!dir.path().join(PRESENCE).exists());
         let file = dir.path().join(PASSWORD);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -235,14 +238,17 @@ mod tests {
 
         let again = Admin::open(dir.path()).unwrap();
         assert!(again.is_set() && !dir.path().join(PRESENCE).exists());
-        assert!(again.session(session.cookie()).is_none(), "sessions end with the process");
+        assert!(again.session(Wire::Open, session.cookie()).is_none(), "sessions end with the process");
         assert!(again.set_first(HERE, &code, "another secret").await.is_err());
         assert!(again.log_in(HERE, "a wrong secret").await.is_err());
         let first = again.log_in(HERE, "a long secret").await.unwrap();
         let second = again.change(HERE, "a long secret", "a new secret").await.unwrap();
-        assert!(again.session(first.cookie()).is_none(), "a new password ends the others' sessions");
+        assert!(
+            again.session(Wire::Open, first.cookie()).is_none(),
+            "a new password ends the others' sessions"
+        );
         again.log_out(&second);
-        assert!(again.session(second.cookie()).is_none());
+        assert!(again.session(Wire::Open, second.cookie()).is_none());
         assert!(Admin::open(dir.path()).unwrap().log_in(HERE, "a new secret").await.is_ok());
     }
 
@@ -255,7 +261,7 @@ mod tests {
         }
         let code = std::fs::read_to_string(dir.path().join(PRESENCE)).unwrap();
         assert!(matches!(admin.set_first(HERE, &code, "a long secret").await, Err(Closed::Wait(_))));
-        let elsewhere = "192.168.1.8".parse().unwrap();
+        let elsewhere = from(8);
         assert!(admin.set_first(elsewhere, &code, "a long secret").await.is_ok());
     }
 }

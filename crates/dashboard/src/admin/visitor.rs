@@ -5,18 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::StatusCode;
-use axum::http::header::COOKIE as COOKIES;
+use axum::http::header::{COOKIE as COOKIES, HOST};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::{COOKIE, Session};
+use super::{Session, cookie_name};
 use crate::app::{Refusal, Shared};
+use crate::guard::without_port;
+use crate::wire::{Peer, Wire};
 
 /// Whoever sent a request.
 #[derive(Clone)]
 pub struct Visitor {
-    /// Where it came from.
-    pub address: IpAddr,
+    /// Where it came from, and how.
+    pub peer: Peer,
+    /// The name or address that the box was called by.
+    pub host: String,
     /// As the admin, if so.
     pub session: Option<Session>,
     /// Whether there is a password at all.
@@ -45,6 +49,11 @@ impl IntoResponse for Turned {
 }
 
 impl Visitor {
+    /// Where it came from.
+    pub const fn address(&self) -> IpAddr {
+        self.peer.address.ip().to_canonical()
+    }
+
     /// The admin's session, for a page that only the admin sees.
     ///
     /// # Errors
@@ -67,15 +76,19 @@ impl FromRequestParts<Shared> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
-        let address =
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
+        let peer = peer.unwrap_or(Peer { address: unknown, wire: Wire::Open });
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let cookies = parts.headers.get_all(COOKIES).iter().filter_map(|header| header.to_str().ok());
         let mut pairs =
             cookies.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let cookie = pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned());
+        let cookie =
+            pairs.find(|(name, _)| *name == cookie_name(peer.wire)).map(|(_, value)| value.to_owned());
         Ok(Self {
-            address: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            session: cookie.and_then(|cookie| app.admin.session(&cookie)),
+            peer,
+            host: without_port(host).to_owned(),
+            session: cookie.and_then(|cookie| app.admin.session(peer.wire, &cookie)),
             is_set: app.admin.is_set(),
         })
     }

@@ -179,7 +179,7 @@ fn drawn(
     trouble: Option<String>,
 ) -> Response {
     let now = app.now();
-    let host = host_for(app, visitor.address);
+    let host = host_for(app, visitor.address());
     let ways = now.pool.as_ref().map(|pool| endpoints::endpoints(pool, &host)).unwrap_or_default();
     let only_here = ways.iter().any(|way| way.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()));
     let ways = ways.into_iter().enumerate().map(|(id, endpoint)| Way {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::admin::{Closed, MIN_LENGTH, Session, Visitor};
 use crate::app::{App, Shared};
 use crate::frame::{Frame, Section, page_with};
+use crate::wire::Wire;
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -18,6 +19,7 @@ struct Setup {
     frame: Frame,
     trouble: Option<String>,
     min_length: usize,
+    offer: Option<Offer>,
 }
 
 #[derive(Template)]
@@ -25,6 +27,26 @@ struct Setup {
 struct Login {
     frame: Frame,
     trouble: Option<String>,
+    offer: Option<Offer>,
+}
+
+/// The encrypted address, for who came over the open wire.
+struct Offer {
+    url: String,
+    fingerprint: String,
+    /// Whether a screen on the box shows the fingerprint too.
+    on_screen: bool,
+}
+
+impl Offer {
+    fn of(app: &App, visitor: &Visitor, path: &str) -> Option<Self> {
+        let encrypted = app.encrypted.as_ref().filter(|_| visitor.peer.wire == Wire::Open)?;
+        Some(Self {
+            url: encrypted.url(&visitor.host) + path,
+            fingerprint: encrypted.fingerprint.clone(),
+            on_screen: app.choices.is_some(),
+        })
+    }
 }
 
 /// The first password.
@@ -58,7 +80,7 @@ pub async fn set(State(app): State<Shared>, visitor: Visitor, Form(first): Form<
     if first.password != first.again {
         return show_setup(&app, &visitor, Some(&Closed::Unfit("The two passwords are not the same.")));
     }
-    match app.admin.set_first(visitor.address, &first.code, &first.password).await {
+    match app.admin.set_first(visitor.peer, &first.code, &first.password).await {
         // An appliance asks what it is to do; on any other machine that is in files.
         Ok(session) => inside(&session, if app.choices.is_some() { "/start" } else { "/settings" }),
         Err(closed) => show_setup(&app, &visitor, Some(&closed)),
@@ -76,7 +98,7 @@ pub async fn login(State(app): State<Shared>, visitor: Visitor) -> Response {
 
 /// `POST /login`
 pub async fn enter(State(app): State<Shared>, visitor: Visitor, Form(given): Form<Given>) -> Response {
-    match app.admin.log_in(visitor.address, &given.password).await {
+    match app.admin.log_in(visitor.peer, &given.password).await {
         Ok(session) => inside(&session, "/settings"),
         Err(closed) => show_login(&app, &visitor, Some(&closed)),
     }
@@ -88,7 +110,7 @@ pub async fn leave(State(app): State<Shared>, visitor: Visitor, Form(form): Form
         Ok(session) => app.admin.log_out(session),
         Err(turned) => return turned.into_response(),
     }
-    with_cookie(&Session::farewell(), "/")
+    with_cookie(&Session::farewell(visitor.peer.wire), "/")
 }
 
 /// On with a session, as an answer to a form.
@@ -106,12 +128,15 @@ fn with_cookie(header: &str, path: &str) -> Response {
 
 fn show_setup(app: &App, visitor: &Visitor, closed: Option<&Closed>) -> Response {
     let frame = Frame::new(app, visitor, Section::Settings, "Welcome");
-    page_with(status(closed), &Setup { frame, trouble: closed.map(Closed::sentence), min_length: MIN_LENGTH })
+    let offer = Offer::of(app, visitor, "/setup");
+    let trouble = closed.map(Closed::sentence);
+    page_with(status(closed), &Setup { frame, trouble, min_length: MIN_LENGTH, offer })
 }
 
 fn show_login(app: &App, visitor: &Visitor, closed: Option<&Closed>) -> Response {
     let frame = Frame::new(app, visitor, Section::Settings, "Log in");
-    page_with(status(closed), &Login { frame, trouble: closed.map(Closed::sentence) })
+    let offer = Offer::of(app, visitor, "/login");
+    page_with(status(closed), &Login { frame, trouble: closed.map(Closed::sentence), offer })
 }
 
 const fn status(closed: Option<&Closed>) -> StatusCode {

@@ -68,7 +68,7 @@ pub async fn password(
     if change.password != change.again {
         return closed(&app, &visitor, &Closed::Unfit("The two new passwords are not the same."));
     }
-    match app.admin.change(visitor.address, &change.old, &change.password).await {
+    match app.admin.change(visitor.peer, &change.old, &change.password).await {
         Ok(session) => inside(&session, "/settings"),
         Err(reason) => closed(&app, &visitor, &reason),
     }
@@ -116,7 +116,7 @@ fn drawn(
         frame: Frame::of(&now, visitor, Section::Settings, "Settings"),
         trouble,
         min_length: MIN_LENGTH,
-        facts: facts(app, &now),
+        facts: facts(app, visitor, &now),
         is_box: app.choices.is_some(),
         fields,
         services: choices.map(|choices| choices.place.services.clone()).unwrap_or_default(),
@@ -131,7 +131,7 @@ fn drawn(
     page_with(status, &page)
 }
 
-fn facts(app: &App, now: &Snapshot) -> Vec<(&'static str, String)> {
+fn facts(app: &App, visitor: &Visitor, now: &Snapshot) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Dashboard", format!("version {}", env!("CARGO_PKG_VERSION")))];
     if let Some(pool) = &now.pool {
         facts.push(("Network", pool.network.name().to_owned()));
@@ -146,6 +146,10 @@ fn facts(app: &App, now: &Snapshot) -> Vec<(&'static str, String)> {
     if let Some(node) = &now.node {
         facts.push(("Node", node.version.clone()));
         facts.push(("Blocks kept", blocks_kept(node, app.choices.is_some())));
+    }
+    if let Some(encrypted) = &app.encrypted {
+        facts.push(("Encrypted pages", encrypted.url(&visitor.host)));
+        facts.push(("Their certificate (SHA-256)", encrypted.fingerprint.clone()));
     }
     if let Some(choices) = &app.choices {
         facts.push((

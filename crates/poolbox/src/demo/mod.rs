@@ -44,8 +44,11 @@ pub struct Options {
     #[arg(long, default_value_t = 3338, value_name = "N", value_parser = port())]
     mint_port: u16,
     /// Where browsers see the box.
-    #[arg(long, default_value_t = 3380, value_name = "N", value_parser = port())]
+    #[arg(long, default_value_t = setup::DASHBOARD_PORT, value_name = "N", value_parser = port())]
     dashboard_port: u16,
+    /// Where browsers see it encrypted; 3443, or any free one where that is taken or --dashboard-port is set.
+    #[arg(long, value_name = "N", value_parser = port())]
+    dashboard_tls_port: Option<u16>,
     /// Folder with poolbox-pool, poolbox-mint, poolbox-dashboard and poolbox-miner; that of this program unless set.
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,

@@ -136,6 +136,10 @@ impl Processes {
         );
         let state = place.root().display();
         eprintln!("  look      {}   in a browser", self.ready.dashboard());
+        eprintln!(
+            "            {}  encrypted: the browser asks about the certificate",
+            self.ready.dashboard_tls()
+        );
         eprintln!("            poolbox --state {state} status");
         eprintln!("            poolbox --state {state} logs --follow");
         eprintln!("  claim     poolbox --state {state} claim garage");

@@ -17,6 +17,9 @@ const OWN: [&str; 6] = ["node", "pool", "mint", "dashboard", "wallets", "logs"];
 /// File that is locked for as long as the demo runs.
 const LOCK: &str = "demo.lock";
 const PROGRAMS: [&str; 4] = ["poolbox-pool", "poolbox-mint", "poolbox-dashboard", "poolbox-miner"];
+/// Where browsers see the box unless said otherwise, and where they see it encrypted.
+pub const DASHBOARD_PORT: u16 = 3380;
+const DASHBOARD_TLS_PORT: u16 = 3443;
 /// User of the node's RPC. Its password is made at the first start.
 const RPC_USER: &str = "poolbox";
 
@@ -30,6 +33,7 @@ pub struct Setup {
     stratum_v2_port: u16,
     mint_port: u16,
     dashboard_port: u16,
+    dashboard_tls_port: u16,
 }
 
 /// A demo whose files are written.
@@ -46,6 +50,8 @@ pub struct Ready {
     pub mint_port: u16,
     /// Where browsers see the box.
     pub dashboard_port: u16,
+    /// Where they see it encrypted.
+    pub dashboard_tls_port: u16,
     bin_dir: PathBuf,
     /// Held for as long as the demo runs.
     _lock: File,
@@ -82,6 +88,11 @@ impl Ready {
         format!("http://127.0.0.1:{}", self.dashboard_port)
     }
 
+    /// Where browsers see it encrypted.
+    pub fn dashboard_tls(&self) -> String {
+        format!("https://127.0.0.1:{}", self.dashboard_tls_port)
+    }
+
     /// The node's data directory.
     pub fn node_dir(&self) -> PathBuf {
         self.place.of("node")
@@ -110,11 +121,16 @@ impl Setup {
             // Before the ports, which a demo that runs here holds as well.
             drop(lock(place)?);
         }
+        let dashboard_tls_port = match options.dashboard_tls_port {
+            Some(port) => port,
+            None => usual_or_free(options.dashboard_port)?,
+        };
         let ports = [
             ("--stratum-port", options.stratum_port),
             ("--stratum-v2-port", options.stratum_v2_port),
             ("--mint-port", options.mint_port),
             ("--dashboard-port", options.dashboard_port),
+            ("--dashboard-tls-port", dashboard_tls_port),
         ];
         for (nth, (flag, port)) in ports.iter().enumerate() {
             free_port(flag, *port)?;
@@ -131,13 +147,23 @@ impl Setup {
             stratum_v2_port: options.stratum_v2_port,
             mint_port: options.mint_port,
             dashboard_port: options.dashboard_port,
+            dashboard_tls_port,
         })
     }
 
     /// Makes the state directory and writes every settings file.
     pub fn prepare(self) -> anyhow::Result<Ready> {
-        let Self { place, fresh, bin_dir, node, stratum_port, stratum_v2_port, mint_port, dashboard_port } =
-            self;
+        let Self {
+            place,
+            fresh,
+            bin_dir,
+            node,
+            stratum_port,
+            stratum_v2_port,
+            mint_port,
+            dashboard_port,
+            dashboard_tls_port,
+        } = self;
         claim_data_dir(place.root(), Network::Devnet)?;
         let lock = lock(&place)?;
         if fresh {
@@ -159,6 +185,7 @@ impl Setup {
             stratum_v2_port,
             mint_port,
             dashboard_port,
+            dashboard_tls_port,
             bin_dir,
             _lock: lock,
         };
@@ -225,6 +252,7 @@ impl Ready {
         let dashboard = [
             ("data_dir", text(self.place.of("dashboard"))),
             ("listen", format!("127.0.0.1:{}", self.dashboard_port).into()),
+            ("listen_tls", format!("127.0.0.1:{}", self.dashboard_tls_port).into()),
             ("pool_socket", text(self.place.of("pool").join("pool.sock"))),
             ("mint_socket", text(self.place.of("mint").join("mint.sock"))),
             ("log_dir", text(self.place.logs())),
@@ -329,9 +357,14 @@ fn free_port(flag: &str, port: u16) -> Result<(), Misconfigured> {
     })
 }
 
+/// The encrypted port of a dashboard on `beside`: nobody has asked for a certain one, so none that is taken.
+fn usual_or_free(beside: u16) -> anyhow::Result<u16> {
+    let usual = beside == DASHBOARD_PORT && free_port("", DASHBOARD_TLS_PORT).is_ok();
+    if usual { Ok(DASHBOARD_TLS_PORT) } else { some_free_port() }
+}
+
 fn some_free_port() -> anyhow::Result<u16> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port for the node's RPC")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
