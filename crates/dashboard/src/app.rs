@@ -125,6 +125,8 @@ pub fn router(app: Shared) -> Router {
         .route("/claim", get(pages::claims::by_secret).post(pages::claims::with_secret))
         .route("/alerts", get(pages::alerts::show))
         .route("/alerts/test", post(pages::alerts::test))
+        .route("/alerts/settings", post(pages::alerts::choose))
+        .route("/alerts/settings/remove", post(pages::alerts::forget))
         .route("/why", get(pages::why::show))
         .route("/logs", get(pages::logs::show))
         .route("/logs/bundle", get(pages::logs::bundle))

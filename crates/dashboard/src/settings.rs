@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use poolbox_service::{Misconfigured, load_settings};
 use serde::Deserialize;
 
-use crate::alerts::{AlertSettings, Kind, Topic, Way};
+use crate::alerts::{AlertSettings, Kind, LEAST_SILENCE_S, Topic, Way};
 use crate::choices::Place;
 
 /// Where pages are served unless `listen` says otherwise.
 const LISTEN: &str = "0.0.0.0:80";
 /// A miner without a share for so long is silent, unless `silent_after_s` says otherwise.
 const SILENT_AFTER_S: u64 = 900;
-/// At fifteen shares a minute even the luckless find one within this.
-const LEAST_SILENCE_S: u64 = 180;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

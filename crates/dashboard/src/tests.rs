@@ -302,6 +302,8 @@ async fn what_changes_something_needs_the_admin_the_forms_token_and_our_own_page
         ("/owner/payout/remove", "token=T&owner=garage"),
         ("/owner/payout/now", "token=T&owner=garage"),
         ("/alerts/test", "token=T"),
+        ("/alerts/settings", "token=T&silent_after=15"),
+        ("/alerts/settings/remove", "token=T"),
         ("/settings/password", "token=T&old=a&password=b&again=b"),
         ("/logout", "token=T"),
     ];
@@ -387,4 +389,50 @@ async fn the_door_over_the_open_wire_offers_the_encrypted_address() {
     assert!(over(Wire::Open, "/settings").await.contains(FINGERPRINT));
     let without = Rig::new(snapshot(1)).get("/setup").await.text;
     assert!(!without.contains("https://poolbox.local"), "{without}");
+}
+
+#[tokio::test]
+async fn where_alerts_go_is_chosen_on_the_page_and_never_shown_whole_again() {
+    let rig = Rig::new(snapshot(1));
+    let cookie = rig.set_up().await;
+    assert!(!rig.get("/alerts").await.text.contains("action=\"/alerts/settings\""), "for the admin alone");
+    let page = rig.as_admin("/alerts", &cookie).await.text;
+    let token = token(&page);
+    assert!(!page.contains("/alerts/settings/remove"), "nothing is chosen yet");
+    let form = |more: &str| format!("token={token}&silent_after=20&{more}");
+    let hook = "webhook=https%3A%2F%2Fhooks.example%2FS3CRET";
+
+    // What is wrong is said at its field, and nothing changes.
+    for (more, told) in [
+        ("webhook=S3CRET&event=block-found", "This is no address of the web."),
+        (hook, "Choose at least one"),
+        ("ntfy_token=tk_S3CRET", "Give the address of a topic too."),
+    ] {
+        let answer = rig.post("/alerts/settings", &cookie, &form(more)).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{more}");
+        assert!(answer.text.contains(told) && !answer.text.contains("S3CRET"), "{}", answer.text);
+        assert!(!rig.as_admin("/alerts", &cookie).await.text.contains("Set: hooks.example"));
+    }
+
+    let whole = form(&format!(
+        "{hook}&ntfy=https%3A%2F%2Fntfy.sh%2Ftopic-S3CRET&ntfy_token=tk_S3CRET&event=block-found&event=disk-full"
+    ));
+    assert_eq!(rig.post("/alerts/settings", &cookie, &whole).await.headers[LOCATION], "/alerts");
+    let page = rig.as_admin("/alerts", &cookie).await.text;
+    for told in ["Set: hooks.example/…", "Set: ntfy.sh/…", "One is set.", "20 min without a share"] {
+        assert!(page.contains(told), "{told} is not in {page}");
+    }
+    assert_eq!(page.matches("name=\"event\"").count(), 8);
+    assert_eq!(page.matches(" checked").count(), 2, "{page}");
+    for path in ["/alerts", "/api/v1/alerts"] {
+        assert!(!rig.as_admin(path, &cookie).await.text.contains("S3CRET"), "{path}");
+    }
+
+    // Left empty, it stays; taken away, it is gone; forgotten, all of it is.
+    rig.post("/alerts/settings", &cookie, &form("event=block-found&no_ntfy=true")).await;
+    let page = rig.as_admin("/alerts", &cookie).await.text;
+    assert!(page.contains("Set: hooks.example/…") && !page.contains("ntfy.sh/…"), "{page}");
+    rig.post("/alerts/settings/remove", &cookie, &format!("token={token}")).await;
+    let page = rig.as_admin("/alerts", &cookie).await.text;
+    assert!(page.contains("nobody is told elsewhere") && !page.contains("Set: hooks.example"), "{page}");
 }

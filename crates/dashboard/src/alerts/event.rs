@@ -54,6 +54,11 @@ impl Topic {
         }
     }
 
+    /// In a few words, when it begins.
+    pub const fn title(self) -> &'static str {
+        title(self, false)
+    }
+
     /// The choice of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::CHOICES.into_iter().find(|topic| topic.name() == name)
@@ -90,23 +95,7 @@ pub struct Event {
 impl Event {
     /// In a few words.
     pub const fn title(&self) -> &'static str {
-        match (self.topic, self.over) {
-            (Topic::BlockFound, _) => "Block found",
-            (Topic::BestShare, _) => "New best share",
-            (Topic::MinerSilent, false) => "Miner silent",
-            (Topic::MinerSilent, true) => "Miner back",
-            (Topic::NodeStale, false) => "No fresh work",
-            (Topic::NodeStale, true) => "Fresh work again",
-            (Topic::DiskFull, false) => "Disk nearly full",
-            (Topic::DiskFull, true) => "Room on the disk again",
-            (Topic::CoinbaseMismatch, false) => "Coinbase mismatch",
-            (Topic::CoinbaseMismatch, true) => "Coinbase right again",
-            (Topic::MintHalted, false) => "Mint halted",
-            (Topic::MintHalted, true) => "Mint signs again",
-            (Topic::PoolAway, false) => "Pool away",
-            (Topic::PoolAway, true) => "Pool back",
-            (Topic::Test, _) => "Test alert",
-        }
+        title(self.topic, self.over)
     }
 
     /// Class in the style sheet.
@@ -117,6 +106,26 @@ impl Event {
             (Topic::MinerSilent | Topic::NodeStale | Topic::DiskFull, false) => "warning",
             (Topic::Test, false) => "idle",
         }
+    }
+}
+
+const fn title(topic: Topic, over: bool) -> &'static str {
+    match (topic, over) {
+        (Topic::BlockFound, _) => "Block found",
+        (Topic::BestShare, _) => "New best share",
+        (Topic::MinerSilent, false) => "Miner silent",
+        (Topic::MinerSilent, true) => "Miner back",
+        (Topic::NodeStale, false) => "No fresh work",
+        (Topic::NodeStale, true) => "Fresh work again",
+        (Topic::DiskFull, false) => "Disk nearly full",
+        (Topic::DiskFull, true) => "Room on the disk again",
+        (Topic::CoinbaseMismatch, false) => "Coinbase mismatch",
+        (Topic::CoinbaseMismatch, true) => "Coinbase right again",
+        (Topic::MintHalted, false) => "Mint halted",
+        (Topic::MintHalted, true) => "Mint signs again",
+        (Topic::PoolAway, false) => "Pool away",
+        (Topic::PoolAway, true) => "Pool back",
+        (Topic::Test, _) => "Test alert",
     }
 }
 

@@ -1,7 +1,9 @@
 //! Alerts: what happened, listed on a page and sent out of the house. `watch` decides what is news, `book`
-//! remembers it and what has to be sent, `way` sends. Nothing here is waited for by anybody.
+//! remembers it and what has to be sent, `way` sends; where to is in the settings or, over them, in `chosen`.
+//! Nothing here is waited for by anybody.
 
 mod book;
+mod chosen;
 mod event;
 #[cfg(test)]
 mod sending_tests;
@@ -21,6 +23,8 @@ use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use self::book::{Book, Due};
+use self::chosen::Chosen;
+pub use self::chosen::{Field, Mistake, Typed, Wish};
 use self::event::News;
 pub use self::event::{Event, Topic};
 use self::watch::Watch;
@@ -28,8 +32,12 @@ use self::way::Failure;
 pub use self::way::{Kind, Way};
 use crate::feed::{Snapshot, now};
 
+/// What happened, and what of it has to be sent.
+const BOOK: &str = "alerts.json";
 /// How long what is on its way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// At fifteen shares a minute even the luckless find one within this.
+pub const LEAST_SILENCE_S: u64 = 180;
 
 /// What is told of, and where it is sent.
 #[derive(Clone, Debug)]
@@ -58,15 +66,24 @@ struct Line {
     wake: Notify,
 }
 
+/// What counts now.
+struct InForce {
+    settings: AlertSettings,
+    /// One for each way of the settings.
+    lines: Vec<Arc<Line>>,
+    /// Whether it was chosen on the page.
+    is_chosen: bool,
+}
+
 /// The alerts of the box.
 pub struct Alerts {
     book: Mutex<Book>,
-    file: PathBuf,
+    dir: PathBuf,
     /// Writing the file, one at a time.
     turn: tokio::sync::Mutex<()>,
-    lines: Vec<Line>,
-    topics: BTreeSet<Topic>,
-    silent_after_s: u64,
+    /// As dashboard.toml has it.
+    written: AlertSettings,
+    in_force: channel::Sender<Arc<InForce>>,
     http: reqwest_tls::Client,
 }
 
@@ -76,17 +93,18 @@ impl Alerts {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn open(dir: &Path, settings: &AlertSettings) -> anyhow::Result<Self> {
-        let file = dir.join("alerts.json");
-        let mut book = load(&file);
-        let lines: Vec<_> = settings.ways.iter().cloned().map(Line::new).collect();
-        book.keep_ways(&lines.iter().map(|line| line.way.kind).collect::<Vec<_>>());
+        let mut book = load(&dir.join(BOOK));
+        let in_force = match Chosen::load(dir) {
+            Some(chosen) => InForce::new(chosen, true, &[]),
+            None => InForce::new(settings.clone(), false, &[]),
+        };
+        book.keep_ways(&in_force.kinds());
         Ok(Self {
             book: Mutex::new(book),
-            file,
+            dir: dir.to_owned(),
             turn: tokio::sync::Mutex::default(),
-            lines,
-            topics: settings.topics.clone(),
-            silent_after_s: settings.silent_after_s,
+            written: settings.clone(),
+            in_force: channel::Sender::new(Arc::new(in_force)),
             http: way::client()?,
         })
     }
@@ -99,11 +117,63 @@ impl Alerts {
     /// Each way that is set: its kind, its host, how it does, and how many events wait for it.
     pub fn ways(&self) -> Vec<(Kind, String, Health, usize)> {
         let book = self.book();
-        let told = self.lines.iter().map(|line| {
+        let in_force = self.in_force();
+        let told = in_force.lines.iter().map(|line| {
             let Way { kind, host, .. } = &line.way;
             (*kind, host.clone(), lock(&line.health).clone(), book.waiting(*kind))
         });
         told.collect()
+    }
+
+    /// What is told of, and where it is sent.
+    pub fn settings(&self) -> AlertSettings {
+        self.in_force().settings.clone()
+    }
+
+    /// Whether that was chosen on the page.
+    pub fn is_chosen(&self) -> bool {
+        self.in_force().is_chosen
+    }
+
+    /// Whether dashboard.toml says where to send anything.
+    pub fn is_written(&self) -> bool {
+        !self.written.ways.is_empty()
+    }
+
+    /// Puts what was chosen on the page in force, at once and after a restart.
+    ///
+    /// # Errors
+    /// [`Mistake`]; then all is as before.
+    pub async fn choose(&self, wish: &Wish) -> Result<(), Mistake> {
+        let chosen = Chosen::of(wish, &self.in_force().settings)?;
+        let settings = chosen.clone().check()?;
+        chosen.keep(&self.dir)?;
+        tracing::info!(ways = ?settings.ways, "where alerts go was chosen on the page");
+        self.put_in_force(settings, true).await;
+        Ok(())
+    }
+
+    /// Goes back to what dashboard.toml says.
+    ///
+    /// # Errors
+    /// [`Mistake`] when the disk fails.
+    pub async fn forget_choice(&self) -> Result<(), Mistake> {
+        Chosen::forget(&self.dir)?;
+        tracing::info!("where alerts go is no longer chosen on the page");
+        self.put_in_force(self.written.clone(), false).await;
+        Ok(())
+    }
+
+    /// What waits for a way that stays goes to its new address; of others it is forgotten.
+    async fn put_in_force(&self, settings: AlertSettings, is_chosen: bool) {
+        let fresh = InForce::new(settings, is_chosen, &self.in_force().lines);
+        self.book().keep_ways(&fresh.kinds());
+        self.in_force.send_replace(Arc::new(fresh));
+        self.keep().await;
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.borrow())
     }
 
     /// Sends something, to see whether it arrives.
@@ -114,11 +184,7 @@ impl Alerts {
 
     /// Follows the box and sends what is news, until `stop`.
     pub async fn run(self: Arc<Self>, mut feed: channel::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
-        let sending = (0..self.lines.len()).map(|nth| {
-            let (alerts, stop) = (Arc::clone(&self), stop.clone());
-            tokio::spawn(async move { alerts.send(nth, &stop).await })
-        });
-        let sending: Vec<_> = sending.collect();
+        let sending = tokio::spawn(Arc::clone(&self).send_all(stop.clone()));
         let mut watch = Watch::new(self.book().watch.clone());
         let following = async {
             while feed.changed().await.is_ok() {
@@ -127,14 +193,31 @@ impl Alerts {
             }
         };
         stop.run_until_cancelled(following).await;
-        for task in sending {
-            // What is left is in the file.
-            let _ = task.await;
+        // What is left is in the file.
+        let _ = sending.await;
+    }
+
+    /// Sends on every way that is in force, until `stop`.
+    async fn send_all(self: Arc<Self>, stop: CancellationToken) {
+        let mut changes = self.in_force.subscribe();
+        while !stop.is_cancelled() {
+            let lines = changes.borrow_and_update().lines.clone();
+            let round = stop.child_token();
+            let sending = lines.into_iter().map(|line| {
+                let (alerts, round) = (Arc::clone(&self), round.clone());
+                tokio::spawn(async move { alerts.send(&line, &round).await })
+            });
+            let sending: Vec<_> = sending.collect();
+            stop.run_until_cancelled(changes.changed()).await;
+            round.cancel();
+            for task in sending {
+                let _ = task.await;
+            }
         }
     }
 
     async fn step(&self, watch: &mut Watch, snapshot: &Snapshot) {
-        let news = watch.step(snapshot, self.silent_after_s);
+        let news = watch.step(snapshot, self.in_force().settings.silent_after_s);
         let changed = {
             let mut book = self.book();
             let changed = book.watch != watch.kept;
@@ -152,20 +235,20 @@ impl Alerts {
 
     /// Notes what is news; it is in the file before it is sent.
     async fn note(&self, news: Vec<News>, at: u64) {
-        let ways: Vec<_> = self.lines.iter().map(|line| line.way.kind).collect();
+        let in_force = self.in_force();
+        let ways = in_force.kinds();
         for news in news {
             tracing::info!(event = news.topic.name(), over = news.over, text = news.text, "alert");
-            let wanted = news.topic == Topic::Test || self.topics.contains(&news.topic);
+            let wanted = news.topic == Topic::Test || in_force.settings.topics.contains(&news.topic);
             self.book().note(news, at, if wanted { &ways } else { &[] });
         }
         self.keep().await;
-        self.lines.iter().for_each(|line| line.wake.notify_one());
+        in_force.lines.iter().for_each(|line| line.wake.notify_one());
     }
 
     /// Sends what is in one queue, until `stop`. What is on its way then has a moment to arrive: it would be sent
     /// again otherwise.
-    async fn send(&self, nth: usize, stop: &CancellationToken) {
-        let Some(line) = self.lines.get(nth) else { return };
+    async fn send(&self, line: &Line, stop: &CancellationToken) {
         let kind = line.way.kind;
         while !stop.is_cancelled() {
             let due = self.book().due(kind, now());
@@ -212,7 +295,7 @@ impl Alerts {
     async fn keep(&self) {
         let _turn = self.turn.lock().await;
         let bytes = serde_json::to_vec(&*self.book());
-        let file = self.file.clone();
+        let file = self.dir.join(BOOK);
         let write = move || -> anyhow::Result<()> {
             let partial = file.with_extension("partial");
             std::fs::write(&partial, bytes?)
@@ -229,6 +312,21 @@ impl Alerts {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
+    }
+}
+
+impl InForce {
+    /// A way that was in force before goes on with its health.
+    fn new(settings: AlertSettings, is_chosen: bool, before: &[Arc<Line>]) -> Self {
+        let line = |way: &Way| {
+            let same = before.iter().find(|line| line.way == *way).map(Arc::clone);
+            same.unwrap_or_else(|| Arc::new(Line::new(way.clone())))
+        };
+        Self { lines: settings.ways.iter().map(line).collect(), settings, is_chosen }
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        self.lines.iter().map(|line| line.way.kind).collect()
     }
 }
 

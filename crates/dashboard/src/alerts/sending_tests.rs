@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AlertSettings, Alerts, Kind, Topic, Way};
+use super::{AlertSettings, Alerts, Kind, Topic, Typed, Way, Wish};
 use crate::feed::Snapshot;
 use crate::fixture::{self, HOSTILE};
 
@@ -230,4 +230,37 @@ async fn nothing_is_followed_and_no_long_answer_is_read() {
     let paths: Vec<_> = receiver.seen().into_iter().map(|(path, ..)| path).collect();
     assert!(!paths.iter().any(|path| path == "/elsewhere"), "{paths:?}");
     running.end().await;
+}
+
+#[tokio::test]
+async fn what_is_chosen_on_the_page_counts_at_once_and_until_it_is_forgotten() {
+    let receiver = Receiver::start(|_, _| StatusCode::OK.into_response()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let written = vec![Way::new(Kind::Webhook, &format!("{}/written", receiver.address), None).unwrap()];
+    let running = Running::start(dir.path(), written.clone());
+    let wish = Wish {
+        webhook: Typed { new: format!("{}/chosen", receiver.address), remove: false },
+        events: vec!["coinbase-mismatch".to_owned()],
+        silent_after: "15".to_owned(),
+        ..Wish::default()
+    };
+    running.alerts.choose(&wish).await.unwrap();
+    running.alerts.test().await;
+    assert_eq!(receiver.sees(1).await[0].0, "/chosen");
+    running.end().await;
+
+    // After a restart too; and what is sent is what was chosen.
+    let again = Running::start(dir.path(), written);
+    again.show(quiet()).await;
+    let mut halted = quiet();
+    halted.pool.as_mut().unwrap().halted = Some("it pays somebody else".to_owned());
+    again.show(halted).await;
+    let seen = receiver.sees(2).await;
+    assert_eq!((seen[1].0.as_str(), &seen[1].2["event"]), ("/chosen", &"coinbase-mismatch".into()));
+    again.alerts.forget_choice().await.unwrap();
+    again.alerts.test().await;
+    assert_eq!(receiver.sees(3).await[2].0, "/written");
+    again.end().await;
+    let kept = std::fs::read_to_string(dir.path().join("alerts.json")).unwrap();
+    assert!(!kept.contains("/chosen") && !kept.contains("/written"), "{kept}");
 }

@@ -38,17 +38,20 @@ impl Kind {
 }
 
 /// A way that is set. Debug output shows its host alone.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Way {
     /// Which.
     pub kind: Kind,
     /// Its host, which may be told.
     pub host: String,
-    url: Url,
+    /// As it was written.
+    pub(super) address: String,
+    /// Where it is sent; of ntfy, the server.
+    pub(super) url: Url,
     /// The last part of an ntfy address.
     topic: String,
     /// Access token for ntfy.
-    token: Option<String>,
+    pub(super) token: Option<String>,
 }
 
 /// Why an event did not arrive, in words that hold no secret.
@@ -89,7 +92,12 @@ impl Way {
             url.set_path(&format!("{root}/"));
             url.set_query(None);
         }
-        Ok(Self { kind, host, url, topic, token })
+        Ok(Self { kind, host, address: address.trim().to_owned(), url, topic, token })
+    }
+
+    /// Whether it goes with an access token.
+    pub const fn has_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// Sends an event. The answer's status counts; its body is not read.
