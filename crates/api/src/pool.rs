@@ -1,4 +1,4 @@
-//! The pool's local API: `GET /status`, and `GET /metrics` for Prometheus.
+//! The pool's local API: `GET /status`, `GET /metrics` for Prometheus, and `POST /halt`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,23 @@ use serde::{Deserialize, Serialize};
 pub const STATUS: &str = "/status";
 /// Path of the same figures in Prometheus' text format.
 pub const METRICS: &str = "/metrics";
+/// Path where all mining is stopped until the pool is started again: [`Stop`] in, [`Stopped`] out.
+pub const HALT: &str = "/halt";
+
+/// Asks the pool to stop all mining: somebody saw that a block would pay the wrong party.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// What was seen, in a sentence without its full stop.
+    pub reason: String,
+}
+
+/// Mining is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Why: the first reason that was given.
+    pub reason: String,
+}
 
 /// Everything the pool knows about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +48,8 @@ pub struct Status {
     pub stratum_v1_tls: Option<Tls>,
     /// Where Sv2 miners connect, as `stratum2+tcp://host:port/authority-key`.
     pub stratum_v2: String,
-    /// Why mining was stopped: a job would have paid the wrong party. None while all is well.
+    /// Why mining was stopped: a job would have paid the wrong party, as the pool or somebody else saw. None while all
+    /// is well.
     pub halted: Option<String>,
     /// Open miner connections.
     pub connections: u32,

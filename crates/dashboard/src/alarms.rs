@@ -56,7 +56,7 @@ pub fn alarms(now: &Snapshot) -> Vec<Alarm> {
         add(
             Gravity::Alarm,
             format!("A job was sent whose block would pay wrongly: {}.", seen.verdict),
-            "Stop the pool, keep its log, and check the payout settings before it is started again.",
+            "It is read once more in a few seconds. If it would pay wrongly again, the pool is stopped.",
         );
     }
     if let Some(reason) = now.mint.as_ref().and_then(|mint| mint.halted.as_ref()) {
@@ -100,7 +100,8 @@ fn of_pool(pool: &pool::Status, add: &mut impl FnMut(Gravity, String, &'static s
         add(
             Gravity::Alarm,
             format!("Mining is stopped: {reason}."),
-            "A block would have paid the wrong party. Check the payout settings, then restart the pool.",
+            "A block would have paid the wrong party. Check the payout settings and keep the pool's log; it serves nobody until \
+             it is restarted, on an appliance on the page Settings.",
         );
     }
     if pool.journal.failing {

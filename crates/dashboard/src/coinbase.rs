@@ -1,8 +1,9 @@
 //! Whom the next block pays, read from the wire: the dashboard connects as a miner would, takes one job and
-//! leaves, decodes its coinbase and compares it with the descriptor that the mint wrote. Nothing that the
-//! pool says of itself is believed for it.
+//! leaves, decodes its coinbase and compares it with the descriptor that the mint wrote, or in mode solo with the
+//! address that it gave as its user name. Nothing that the pool says of itself is believed for it. A pool that is
+//! seen twice in a row to pay wrongly is stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use bitcoin::consensus::encode;
 use bitcoin::{Address, ScriptBuf, Transaction};
 use miniscript::{Descriptor, DescriptorPublicKey};
 use poolbox_accounting::Network;
-use poolbox_api::pool;
+use poolbox_api::{Client, pool};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -25,6 +26,10 @@ use crate::feed::{Snapshot, now};
 
 /// How often a job is looked at.
 const EVERY: Duration = Duration::from_secs(30);
+/// How soon again after one that would pay wrongly, or while there is none.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Wrong looks in a row that stop the pool.
+const ENOUGH: u32 = 2;
 /// A pool sends the first job at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A job's line is far shorter.
@@ -47,48 +52,146 @@ pub struct Seen {
     pub verdict: String,
 }
 
-/// Looks at a job now and then, until `stop`.
-pub async fn watch(
-    descriptor_file: std::path::PathBuf,
-    mut feed: watch::Receiver<Arc<Snapshot>>,
-    out: watch::Sender<Option<Seen>>,
-    stop: CancellationToken,
-) {
-    loop {
-        let pool = feed.borrow_and_update().pool.clone();
-        let asked = match &pool {
-            Some(pool) if pool.mode == pool::Mode::Pool && pool.job.is_some() => {
-                tokio::time::timeout(PATIENCE, look(&descriptor_file, pool)).await
+/// Whom a block has to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Payee {
+    /// Mode pool.
+    Mint,
+    /// Mode solo: whoever asked for the job, which is the dashboard.
+    Asker,
+}
+
+impl Payee {
+    const fn right(self) -> &'static str {
+        match self {
+            Self::Mint => "all of it goes to this box's mint",
+            Self::Asker => {
+                "all of it goes to the miner that was sent the job, here the dashboard with an address made for \
+                 this one look"
             }
-            _ => Ok(Ok(None)),
-        };
-        match asked {
-            Ok(Ok(seen)) => {
-                if seen.as_ref().is_some_and(|seen| !seen.right) {
-                    tracing::error!(?seen, "a job was sent that would pay the wrong party");
-                }
-                out.send_replace(seen);
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = format!("{error:#}"), "no job could be read from the pool")
-            }
-            Err(_) => tracing::warn!("the pool sent no job to the dashboard"),
         }
-        // Until the pool answers for the first time there is nothing to wait long for.
-        let rest =
-            if pool.as_ref().is_some_and(|pool| pool.job.is_some()) { EVERY } else { Duration::from_secs(2) };
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            () = stop.cancelled() => return,
+    }
+
+    const fn wrong(self) -> &'static str {
+        match self {
+            Self::Mint => "it pays somebody else than this box's mint",
+            Self::Asker => "it pays somebody else than the miner that was sent the job",
         }
     }
 }
 
-async fn look(descriptor_file: &Path, pool: &pool::Status) -> anyhow::Result<Option<Seen>> {
-    let ways = endpoints::endpoints(pool, "127.0.0.1");
-    let way = ways.first().context("the pool does not say where it listens")?;
-    let bytes = coinbase_on_the_wire(&way.host, way.port).await?;
-    Ok(Some(judge(&bytes, &expected(descriptor_file)?, pool.network)))
+/// Wrong looks in a row at one run of the pool.
+#[derive(Debug, Default)]
+struct Streak {
+    /// When the pool started, Unix seconds.
+    run: u64,
+    wrong: u32,
+}
+
+impl Streak {
+    /// Whether it is enough to stop the pool.
+    fn note(&mut self, run: u64, right: bool) -> bool {
+        let before = if self.run == run { self.wrong } else { 0 };
+        *self = Self { run, wrong: if right { 0 } else { before + 1 } };
+        self.wrong >= ENOUGH
+    }
+}
+
+/// Who looks.
+pub struct Looker {
+    /// The descriptor that every coinbase must pay in mode pool; without it that mode is not looked at.
+    pub descriptor_file: Option<PathBuf>,
+    /// The pool's local API, to stop it.
+    pub pool: Client,
+    /// What the pool says of itself: where miners connect, and its mode.
+    pub feed: watch::Receiver<Arc<Snapshot>>,
+    /// Where what was seen goes.
+    pub out: watch::Sender<Option<Seen>>,
+}
+
+impl Looker {
+    /// Looks at a job now and then, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut streak = Streak::default();
+        loop {
+            let pool = self.feed.borrow_and_update().pool.clone();
+            let rest = match pool.filter(|pool| pool.job.is_some()) {
+                Some(pool) => self.step(&pool, &mut streak).await,
+                // Until the pool has work there is nothing to wait long for.
+                None => {
+                    self.out.send_replace(None);
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Looks once; how long to rest.
+    async fn step(&self, pool: &pool::Status, streak: &mut Streak) -> Duration {
+        match tokio::time::timeout(PATIENCE, self.look(pool)).await {
+            Ok(Ok(seen)) => {
+                let right = seen.as_ref().is_none_or(|seen| seen.right);
+                let verdict = seen.as_ref().map(|seen| seen.verdict.clone()).unwrap_or_default();
+                if !right {
+                    tracing::error!(?seen, "a job was sent that would pay the wrong party");
+                }
+                self.out.send_replace(seen);
+                if streak.note(pool.started_at, right)
+                    && let Err(error) = self.halt(pool, &verdict).await
+                {
+                    tracing::error!(error = format!("{error:#}"), "the pool was not stopped");
+                }
+                return if right { EVERY } else { AGAIN };
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "no job could be read from the pool");
+            }
+            Err(_) => tracing::warn!("the pool sent no job to the dashboard"),
+        }
+        EVERY
+    }
+
+    async fn look(&self, pool: &pool::Status) -> anyhow::Result<Option<Seen>> {
+        let (user, expected, payee) = match pool.mode {
+            pool::Mode::Pool => {
+                let Some(file) = &self.descriptor_file else { return Ok(None) };
+                (USER.to_owned(), expected(file)?, Payee::Mint)
+            }
+            pool::Mode::Solo => {
+                let (address, script) = nobodys(pool.network)?;
+                (address.to_string(), script, Payee::Asker)
+            }
+        };
+        let ways = endpoints::endpoints(pool, "127.0.0.1");
+        let way = ways.first().context("the pool does not say where it listens")?;
+        let bytes = coinbase_on_the_wire(&way.host, way.port, &user).await?;
+        Ok(Some(judge(&bytes, &expected, payee, pool.network)))
+    }
+
+    /// Stops the pool, if it is still the one that was looked at.
+    async fn halt(&self, looked_at: &pool::Status, verdict: &str) -> anyhow::Result<()> {
+        let now: pool::Status = self.pool.get(pool::STATUS).await.context("ask the pool")?;
+        if (now.started_at, now.mode) != (looked_at.started_at, looked_at.mode) {
+            return Ok(());
+        }
+        let reason = format!("the dashboard read jobs that would pay wrongly, twice in a row: {verdict}");
+        tracing::error!(reason, "THE POOL IS STOPPED");
+        let _: pool::Stopped =
+            self.pool.post(pool::HALT, &pool::Stop { reason }).await.context("stop the pool")?;
+        Ok(())
+    }
+}
+
+/// An address that nobody has the key of, made for one look: who sends the job cannot know it beforehand. No share
+/// is ever sent for it, so no block pays it.
+fn nobodys(network: Network) -> anyhow::Result<(Address, ScriptBuf)> {
+    let script = ScriptBuf::from_bytes([&[0, 20][..], &rand::random::<[u8; 20]>()].concat());
+    let address = Address::from_script(&script, network.to_bitcoin()).context("make an address")?;
+    Ok((address, script))
 }
 
 /// The output that every coinbase has to pay.
@@ -100,10 +203,10 @@ fn expected(file: &Path) -> anyhow::Result<ScriptBuf> {
 }
 
 /// Subscribes, takes the first job, leaves.
-async fn coinbase_on_the_wire(host: &str, port: u16) -> anyhow::Result<Vec<u8>> {
+async fn coinbase_on_the_wire(host: &str, port: u16, user: &str) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((host, port)).await.context("connect to the pool as a miner")?;
     let hello = json!({ "id": 1, "method": "mining.subscribe", "params": ["poolbox-dashboard"] });
-    let login = json!({ "id": 2, "method": "mining.authorize", "params": [USER, "x"] });
+    let login = json!({ "id": 2, "method": "mining.authorize", "params": [user, "x"] });
     stream.write_all(format!("{hello}\n{login}\n").as_bytes()).await?;
     let mut lines = BufReader::new(stream.take(MAX_BYTES)).lines();
     let mut extranonces = None;
@@ -132,7 +235,7 @@ fn extranonce(subscription: &Value) -> Option<Vec<u8>> {
 }
 
 /// Whether a coinbase pays all it pays to `expected`. Pure but for the time.
-fn judge(bytes: &[u8], expected: &ScriptBuf, network: Network) -> Seen {
+fn judge(bytes: &[u8], expected: &ScriptBuf, payee: Payee, network: Network) -> Seen {
     let told = |pays, right, verdict: &str| Seen { at: now(), pays, right, verdict: verdict.to_owned() };
     let Ok(read) = encode::deserialize::<Transaction>(bytes) else {
         return told(Vec::new(), false, "it is no transaction");
@@ -152,9 +255,9 @@ fn judge(bytes: &[u8], expected: &ScriptBuf, network: Network) -> Seen {
         return told(pays, false, "it pays nobody");
     }
     if paid.iter().any(|output| output.script_pubkey != *expected) {
-        return told(pays, false, "it pays somebody else than this box's mint");
+        return told(pays, false, payee.wrong());
     }
-    told(pays, true, "all of it goes to this box's mint")
+    told(pays, true, payee.right())
 }
 
 #[cfg(test)]
@@ -188,12 +291,28 @@ mod tests {
         let ours = script("0014751e76e8199196d454941c45d1b3a323f1433bd6");
         let theirs = script("00140000000000000000000000000000000000000000");
         let commitment = script("6a24aa21a9ed");
-        let right = |bytes: &[u8]| judge(bytes, &ours, Network::Devnet).right;
+        let right = |bytes: &[u8]| judge(bytes, &ours, Payee::Mint, Network::Devnet).right;
         assert!(right(&coinbase(&[(&ours, 5_000_000_000), (&commitment, 0)])));
         assert!(!right(&coinbase(&[(&theirs, 5_000_000_000)])));
         assert!(!right(&coinbase(&[(&ours, 4_999_999_999), (&theirs, 1)])), "not a sat for others");
         assert!(!right(&coinbase(&[(&ours, 0), (&commitment, 0)])));
         assert!(!right(b"nonsense"));
+    }
+
+    #[test]
+    fn only_wrong_looks_in_a_row_at_one_run_of_the_pool_stop_it() {
+        let mut streak = Streak::default();
+        assert!(!streak.note(1, false) && !streak.note(1, true) && !streak.note(1, false), "not in a row");
+        assert!(!streak.note(2, false), "the pool was started again");
+        assert!(streak.note(2, false) && streak.note(2, false), "and again, should stopping it have failed");
+    }
+
+    #[test]
+    fn an_address_is_made_for_each_look() {
+        let (address, script) = nobodys(Network::Mainnet).unwrap();
+        assert_eq!(address.script_pubkey(), script);
+        assert!(address.to_string().starts_with("bc1q"), "{address}");
+        assert_ne!(nobodys(Network::Mainnet).unwrap().1, script);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::app::{App, Shared, router};
-use crate::coinbase;
+use crate::coinbase::Looker;
 use crate::feed::{Snapshot, Sources};
 use crate::history::History;
 use crate::node::Node;
@@ -62,9 +62,13 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         }
     };
     let following = tokio::spawn(sources.follow(out, each, stop.clone()));
-    let looking = app.settings.coinbase_descriptor_file.clone();
-    let looking =
-        looking.map(|file| tokio::spawn(coinbase::watch(file, app.feed.clone(), see, stop.clone())));
+    let looker = Looker {
+        descriptor_file: app.settings.coinbase_descriptor_file.clone(),
+        pool: app.pool.clone(),
+        feed: app.feed.clone(),
+        out: see,
+    };
+    let looking = tokio::spawn(looker.run(stop.clone()));
     let alerting = tokio::spawn(Arc::clone(&app.alerts).run(app.feed.clone(), stop.clone()));
     let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
     tracing::info!(%address, https, "dashboard started");
@@ -81,9 +85,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         over_tls.await.context("the encrypted port broke")?.context("serve the pages encrypted")?;
     }
     following.await.context("following the box broke")?;
-    if let Some(looking) = looking {
-        looking.await.context("looking at the coinbase broke")?;
-    }
+    looking.await.context("looking at the coinbase broke")?;
     alerting.await.context("following what is told broke")?;
     keeping.await.context("keeping the history broke")?;
     tracing::info!("dashboard stopped");

@@ -87,7 +87,7 @@ pub struct Settings {
     pub miner_host: Option<String>,
     /// Whether miners on this machine may be changed: for tests and the demo.
     pub loopback_miners: bool,
-    /// The public descriptor that every coinbase must pay; none in mode solo.
+    /// The public descriptor that every coinbase must pay in mode pool.
     pub coinbase_descriptor_file: Option<PathBuf>,
     /// The node's RPC, for its sync and version; none when it is not to be asked.
     pub node: Option<NodeSettings>,

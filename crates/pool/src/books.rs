@@ -226,7 +226,7 @@ impl ShareSink for Sink {
     }
 
     fn halt(&self, reason: &CoinbaseError) {
-        self.0.halt.tell(reason);
+        self.0.halt.tell(&reason.to_string());
     }
 }
 

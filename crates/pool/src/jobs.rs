@@ -10,8 +10,8 @@ use poolbox_work_source::{Events, SourceEvent, Template};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Whether a coinbase was found to pay the wrong party: then all mining stops, until a person has looked
-/// and started the pool again.
+/// Whether a coinbase was found to pay the wrong party, here or by who looks at jobs from outside: then all mining
+/// stops, until a person has looked and started the pool again.
 #[derive(Debug, Default)]
 pub struct Halt {
     reason: OnceLock<String>,
@@ -20,9 +20,12 @@ pub struct Halt {
 
 impl Halt {
     /// Stops all mining for this reason.
-    pub fn tell(&self, reason: &CoinbaseError) {
-        if self.reason.set(reason.to_string()).is_ok() {
-            tracing::error!(%reason, "MINING STOPPED: look at the settings and at the node before starting the pool again");
+    pub fn tell(&self, reason: &str) {
+        if self.reason.set(reason.to_owned()).is_ok() {
+            tracing::error!(
+                reason,
+                "MINING STOPPED: look at the settings and at the node before starting the pool again"
+            );
         }
         self.news.notify_waiters();
         self.news.notify_one();
@@ -107,7 +110,7 @@ impl JobMaker {
             && let Err(error) = job.coinbase(payout, SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES)
         {
             match error {
-                CoinbaseError::Mismatch(_) => self.halt.tell(&error),
+                CoinbaseError::Mismatch(_) => self.halt.tell(&error.to_string()),
                 CoinbaseError::ScriptTooLong(_) | CoinbaseError::Misplaced => {
                     tracing::error!(%error, "no job can be made from this template");
                 }

@@ -6,12 +6,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bitcoin::Target;
 use poolbox_accounting::Network;
-use poolbox_api::pool::{self, Mode, Protocol, Source, Status};
+use poolbox_api::Problem;
+use poolbox_api::pool::{self, Mode, Protocol, Source, Status, Stop, Stopped};
 use poolbox_journal::Journal;
+use poolbox_service::{Answer, Input};
 use poolbox_stratum::server::Server;
 use poolbox_stratum::{Job, JobFeed, PayoutPolicy};
 use poolbox_work_source::WorkSource;
@@ -21,6 +23,9 @@ use crate::coinbases::{decoded, subsidy_sat};
 use crate::jobs::Halt;
 use crate::workers::Listing;
 use crate::{metrics, outlet};
+
+/// A longer reason is none that a person reads.
+const MAX_REASON: usize = 300;
 
 /// What the API reports on.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ pub struct View {
 /// The routes of the local API.
 pub fn router(view: View) -> Router {
     let router = Router::new().route(pool::STATUS, get(status)).route(pool::METRICS, get(metrics));
-    router.with_state(Arc::new(view))
+    router.route(pool::HALT, post(halt)).with_state(Arc::new(view))
 }
 
 async fn status(State(view): State<Arc<View>>) -> Json<Status> {
@@ -66,6 +71,22 @@ async fn status(State(view): State<Arc<View>>) -> Json<Status> {
 async fn metrics(State(view): State<Arc<View>>) -> impl IntoResponse {
     let page = metrics::page(&view.status(), &view.books.latency.so_far().each);
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page)
+}
+
+async fn halt(State(view): State<Arc<View>>, Input(stop): Input<Stop>) -> Result<Json<Stopped>, Answer> {
+    let reason = readable(&stop.reason).ok_or_else(|| {
+        let problem = Problem::new("the reason to stop mining cannot be shown");
+        Answer::bad_request(problem.remedy(format!("say it in 1 to {MAX_REASON} characters on one line")))
+    })?;
+    view.halt.tell(reason);
+    Ok(Json(Stopped { reason: view.halt.reason().unwrap_or(reason).to_owned() }))
+}
+
+/// A reason as it stands in logs and on pages; none when it is not fit for them.
+fn readable(reason: &str) -> Option<&str> {
+    let reason = reason.trim();
+    let fits = (1..=MAX_REASON).contains(&reason.chars().count()) && !reason.contains(char::is_control);
+    fits.then_some(reason)
 }
 
 impl View {
@@ -145,4 +166,17 @@ impl View {
 
 fn count(many: usize) -> u32 {
     u32::try_from(many).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_that_can_be_shown() {
+        assert_eq!(readable(" it pays somebody else\n"), Some("it pays somebody else"));
+        for wrong in ["", "  ", "one\ntwo", "\x1b[2J", &"x".repeat(MAX_REASON + 1)] {
+            assert_eq!(readable(wrong), None, "{wrong:?}");
+        }
+    }
 }
