@@ -27,9 +27,17 @@
         const other = fresh.getElementById(part.id);
         if (!other || part.innerHTML === other.innerHTML || busy(part)) continue;
         const open = [...part.querySelectorAll("details[open][id]")].map((d) => d.id);
+        // Who goes by the keyboard stays at the same control.
+        const controls = () => [...part.querySelectorAll("a[href], button, input, select, textarea, summary")];
+        const nth = controls().indexOf(document.activeElement);
+        const same = nth < 0 ? "" : document.activeElement.outerHTML;
         const end = part.scrollTop + part.clientHeight >= part.scrollHeight - 8;
         part.innerHTML = other.innerHTML;
         for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+        if (nth >= 0) {
+          const now = controls();
+          (now.find((control) => control.outerHTML === same) ?? now[nth])?.focus({ preventScroll: true });
+        }
         if (part.hasAttribute("data-tail") && end) part.scrollTop = part.scrollHeight;
         local(part);
       }
@@ -70,6 +78,8 @@
     }, 250);
   }
   document.documentElement.classList.add("script");
+  // On a phone the pages are in one line that is longer than the screen.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   local(document);
   const events = new EventSource("/live");
   events.onmessage = refresh;

@@ -23,7 +23,7 @@ DIR/PAGE-desktop-dark.png and the like. Pages that need the admin show the way t
 ";
 
 /// Name and address of each page.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 11] = [
     ("overview", "/"),
     ("miners", "/miners"),
     ("miner", "/miner?owner=garage&name=one"),
@@ -31,8 +31,10 @@ const PAGES: [(&str, &str); 9] = [
     ("why", "/why"),
     ("earnings", "/earnings"),
     ("owner", "/owner?owner=garage"),
+    ("claim", "/claim"),
     ("alerts", "/alerts"),
     ("settings", "/settings"),
+    ("login", "/login"),
 ];
 
 /// Name, width and height.

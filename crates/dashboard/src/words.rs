@@ -107,6 +107,9 @@ pub fn long_duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return "never".to_owned();
     }
+    if seconds < 1.0 {
+        return "under a second".to_owned();
+    }
     if seconds < 2.0 * YEAR {
         return duration(seconds as u64);
     }

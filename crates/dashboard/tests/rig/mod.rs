@@ -1,6 +1,8 @@
 //! What the browser tests stand on: the demo, an appliance without its system, a browser, and a fake AxeOS
 //! device.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 mod appliance;
 
 use std::io::Write;
@@ -107,6 +109,13 @@ impl Drop for Demo {
     }
 }
 
+/// Colours that a reader prefers.
+#[derive(Clone, Copy, Debug)]
+pub enum Scheme {
+    Light,
+    Dark,
+}
+
 /// Headless Chromium.
 pub struct Browser {
     pub client: Client,
@@ -116,14 +125,24 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
-        Self::with(json!({})).await
+        Self::with(json!({}), &[]).await
+    }
+
+    /// With a reader who prefers this scheme, on a screen so wide.
+    pub async fn preferring(scheme: Scheme, width: u32) -> Self {
+        let scheme = match scheme {
+            Scheme::Dark => 0,
+            Scheme::Light => 1,
+        };
+        let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
+        Self::with(json!({}), &[scheme, format!("--window-size={width},1000")]).await
     }
 
     pub async fn without_script() -> Self {
-        Self::with(json!({ "profile.managed_default_content_settings.javascript": 2 })).await
+        Self::with(json!({ "profile.managed_default_content_settings.javascript": 2 }), &[]).await
     }
 
-    async fn with(mut preferences: Value) -> Self {
+    async fn with(mut preferences: Value, more: &[String]) -> Self {
         let port = free();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -131,13 +150,14 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         preferences["download.default_directory"] = json!(profile.path().join("downloads"));
         preferences["download.prompt_for_download"] = json!(false);
-        let arguments = [
+        let mut arguments = vec![
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(),
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
+        arguments.extend_from_slice(more);
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments, "prefs": preferences },
             "goog:loggingPrefs": { "browser": "ALL" },
