@@ -5,7 +5,7 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fantoccini::key::Key;
 use rig::{Appliance, Browser, Demo, Scheme};
@@ -48,6 +48,21 @@ async fn finds_what_is_wrong(browser: &Browser, url: &str) {
     for told in ["contrast 3.", "no name: <button>", "a heading is skipped"] {
         assert!(found.contains(told), "{told} is not in {found}");
     }
+}
+
+/// Who goes by the keyboard stays at a link while the page around it is brought up to date.
+async fn keeps_the_focus(browser: &Browser, url: &str) {
+    let page = &browser.client;
+    page.goto(url).await.unwrap();
+    let take = "window.taken = document.querySelector('#cards a[href=\"/miners\"]'); window.taken.focus();";
+    page.execute(take, vec![]).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while page.execute("return window.taken.isConnected", vec![]).await.unwrap() == true {
+        assert!(Instant::now() < deadline, "the page was never brought up to date");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let focused = page.execute("return document.activeElement.textContent", vec![]).await.unwrap();
+    assert_eq!(focused, "all miners");
 }
 
 /// Goes through a page with the Tab key.
@@ -127,6 +142,7 @@ async fn every_page_can_be_read_in_both_schemes_and_gone_through_by_keyboard() {
         tab_through(&first, &demo.url(path), &mut wrong).await;
     }
     finds_what_is_wrong(&first, &demo.url("/")).await;
+    keeps_the_focus(&first, &demo.url("/")).await;
     first.end().await;
     for (scheme, width) in
         [(Scheme::Light, 1280), (Scheme::Dark, 1280), (Scheme::Light, 500), (Scheme::Dark, 500)]
