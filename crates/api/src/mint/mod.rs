@@ -4,6 +4,7 @@
 mod audit;
 mod claims;
 mod history;
+mod holdings;
 mod lightning;
 pub mod payouts;
 mod restored;

@@ -1,6 +1,7 @@
 //! `poolbox restore`: a box from its backup, on a machine that has none; and the owner's word that a
 //! restored mint may sign again.
 
+mod fitness;
 mod ground;
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -41,6 +42,10 @@ pub struct Options {
     /// Move what is in the way to a folder beside it, as what a new box made at its first start.
     #[arg(long)]
     set_aside: bool,
+    /// Only say whether this backup may take the place of the new box that runs here: it is read through, and nothing
+    /// is changed.
+    #[arg(long, conflicts_with_all = ["accept", "set_aside"])]
+    check: bool,
     /// Let the restored mint sign again: what was spent after the backup was made may then be spent a
     /// second time. Without danger when the box did not run after the backup.
     #[arg(long, conflicts_with_all = ["file", "set_aside"])]
@@ -51,6 +56,11 @@ pub struct Options {
 pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
     let Some(file) = &options.file else { return accept(place).await };
     let passphrase = secret::passphrase(options.passphrase_file.as_deref())?;
+    if options.check {
+        let file = file.clone();
+        let manifest = tokio::task::spawn_blocking(move || archive::check(&file, passphrase)).await??;
+        return fitness::check(place, &manifest).await;
+    }
     let ground = Ground::survey(place.root(), options.set_aside)?;
     let unpacked = ground.unpacking()?;
     let manifest = archive::read(
