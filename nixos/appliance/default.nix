@@ -21,6 +21,7 @@ in
 {
   imports = [
     "${modulesPath}/profiles/image-based-appliance.nix"
+    ./backup.nix
     ./disks.nix
     ./health.nix
     ./image.nix

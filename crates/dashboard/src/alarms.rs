@@ -66,6 +66,14 @@ pub fn alarms(now: &Snapshot) -> Vec<Alarm> {
             "Mining goes on and no work is lost. Leave everything as it is and look at the mint's log.",
         );
     }
+    let restored = now.mint.as_ref().and_then(|mint| mint.restored.as_ref());
+    if restored.is_some_and(|restored| restored.accepted_at.is_none()) {
+        add(
+            Gravity::Warning,
+            "The mint was restored from a backup and signs nothing until you say so.".to_owned(),
+            "Mining goes on and work is credited. See Settings, Backup, Restore; or poolbox restore --accept.",
+        );
+    }
     if let Some(trouble) = &now.mint_trouble {
         add(
             Gravity::Warning,

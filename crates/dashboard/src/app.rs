@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, Visitor};
 use crate::alerts::Alerts;
 use crate::axeos::{AxeOs, Pointings};
+use crate::backups::Backups;
 use crate::choices::Choices;
 use crate::feed::Snapshot;
 use crate::history::History;
@@ -42,6 +43,8 @@ pub struct App {
     pub pointings: Arc<Pointings>,
     /// What the owner of an appliance chooses here; none on any other machine.
     pub choices: Option<Choices>,
+    /// Backup and restore; none where they are for the command line.
+    pub backups: Option<Arc<Backups>>,
     /// What happened, and who is told.
     pub alerts: Arc<Alerts>,
     history: Mutex<History>,
@@ -71,6 +74,8 @@ impl App {
         let admin = Admin::open(&settings.data_dir)?;
         let pointings = Arc::new(Pointings::open(&settings.data_dir, AxeOs::new()?));
         let choices = settings.place.clone().map(|place| Choices::open(place, &settings.data_dir));
+        let backup = settings.place.as_ref().and_then(|place| place.backup.clone());
+        let backups = backup.map(|place| Arc::new(Backups::open(place, &settings.data_dir)));
         let alerts = Arc::new(Alerts::open(&settings.data_dir, &settings.alerts)?);
         let seats = Arc::new(Semaphore::new(MAX_LIVE));
         let history = Mutex::new(history);
@@ -83,6 +88,7 @@ impl App {
             admin,
             pointings,
             choices,
+            backups,
             alerts,
             history,
             seats,
@@ -137,6 +143,15 @@ pub fn router(app: Shared) -> Router {
         .route("/settings/change", get(pages::choices::change))
         .route("/settings/undo", post(pages::choices::undo))
         .route("/settings/restart", post(pages::choices::restart))
+        .route("/backup", get(pages::backup::show))
+        .route("/backup/make", post(pages::backup::make))
+        .route("/backup/file", get(pages::backup::fetch))
+        .route("/backup/forget", post(pages::backup::forget))
+        .route("/backup/restore", get(pages::restore::show).post(pages::restore::begin))
+        .route("/backup/upload", post(pages::restore::upload))
+        .route("/backup/accept", post(pages::restore::accept))
+        .route("/seed/show", post(pages::seed::show))
+        .route("/seed/confirm", post(pages::seed::confirm))
         .route("/start", get(pages::start::show))
         .route("/setup", get(pages::door::setup).post(pages::door::set))
         .route("/login", get(pages::door::login).post(pages::door::enter))

@@ -8,6 +8,7 @@ mod alerts;
 mod app;
 mod assets;
 mod axeos;
+mod backups;
 mod catching;
 mod chart;
 mod choices;

@@ -71,6 +71,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let looking = tokio::spawn(looker.run(stop.clone()));
     let alerting = tokio::spawn(Arc::clone(&app.alerts).run(app.feed.clone(), stop.clone()));
     let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
+    let tidying = app.backups.clone().map(|backups| tokio::spawn(backups.tidy(stop.clone())));
     tracing::info!(%address, https, "dashboard started");
 
     let router = router(app);
@@ -89,6 +90,9 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     alerting.await.context("following what is told broke")?;
     keeping.await.context("keeping the history broke")?;
     tracing::info!("dashboard stopped");
+    if let Some(tidying) = tidying {
+        tidying.await.context("looking after backups broke")?;
+    }
     served.context("serve the pages")
 }
 

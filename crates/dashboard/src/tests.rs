@@ -38,6 +38,7 @@ const JSON: [&str; 6] = [
 
 const FINGERPRINT: &str = "AB:CD:EF";
 
+mod backup;
 mod choices;
 
 /// A dashboard that shows `now`.

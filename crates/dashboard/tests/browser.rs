@@ -125,6 +125,7 @@ async fn a_token_claimed_on_the_page_is_money_in_a_wallet_and_the_logs_tell_no_s
     page.goto(&demo.url("/logs")).await.unwrap();
     browser.click("a[href='/logs/bundle']").await;
     let bundle = browser.downloaded("poolbox-logs-", PATIENCE).await;
+    let bundle = std::fs::read_to_string(bundle).unwrap();
     for told in ["Poolbox 0.", "on devnet", "pool started", "dashboard started", "mint "] {
         assert!(bundle.contains(told), "{told} is not in the bundle");
     }
@@ -196,6 +197,44 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
     appliance.takes_up(true);
     browser.sees("Undone: the settings are as they were.", PATIENCE).await;
     assert_eq!(appliance.pool_toml(), before);
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn a_person_backs_an_appliance_up_with_a_passphrase_and_keeps_the_file() {
+    let appliance = Appliance::start().await;
+    let browser = Browser::start().await;
+    let page = &browser.client;
+    page.goto(&appliance.url("/setup")).await.unwrap();
+    browser.types("main input[name=code]", &appliance.presence_code()).await;
+    browser.types("main input[name=password]", PASSWORD).await;
+    browser.types("main input[name=again]", PASSWORD).await;
+    browser.click("main form button").await;
+    browser.sees("Which network?", PATIENCE).await;
+    page.goto(&appliance.url("/settings")).await.unwrap();
+    browser.sees("No backup was ever made.", PATIENCE).await;
+    browser.click("a[href='/backup']").await;
+
+    // What the page itself refuses, and then a backup of the real command.
+    browser.types("input[name=passphrase]", "four words at random").await;
+    browser.types("input[name=again]", "four words at randem").await;
+    browser.click("form[action='/backup/make'] button").await;
+    browser.sees("The two passphrases are not the same.", PATIENCE).await;
+    browser.types("input[name=passphrase]", "four words at random").await;
+    browser.types("input[name=again]", "four words at random").await;
+    browser.click("form[action='/backup/make'] button").await;
+    browser.sees("Your backup is ready", PATIENCE).await;
+    browser.click("a[href='/backup/file']").await;
+    let file = browser.downloaded("poolbox-devnet-", PATIENCE).await;
+    assert!(std::fs::read(&file).unwrap().starts_with(b"age-encryption.org/v1\n"));
+    assert!(appliance.checks(&file, "four words at random"));
+    assert!(!appliance.checks(&file, "four other words"));
+    browser.sees("The last backup was made", PATIENCE).await;
+
+    // A box whose mint does not answer cannot say that nobody has anything of it.
+    browser.click("a[href='/backup/restore']").await;
+    browser.sees("does not say yet whether people have ecash of it", PATIENCE).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.end().await;
 }

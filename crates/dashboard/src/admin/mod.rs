@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use self::attempts::Attempts;
 use self::sessions::Sessions;
 pub use self::sessions::{Session, cookie_name};
-pub use self::visitor::Visitor;
+pub use self::visitor::{Turned, Visitor};
 use crate::feed::now;
 use crate::wire::{Peer, Wire};
 

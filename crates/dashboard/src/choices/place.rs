@@ -7,6 +7,7 @@ use poolbox_service::Misconfigured;
 use serde::Deserialize;
 
 use super::Service;
+use crate::backups::BackupPlace;
 
 /// What the dashboard needs to know to change the box's settings. Without it, it only shows them.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Place {
     pub mint_program: Option<PathBuf>,
     /// Where new versions are looked for; none when they are not.
     pub updates_from: Option<String>,
+    /// How backups are made and restored; none on a box without a mint.
+    pub backup: Option<BackupPlace>,
 }
 
 impl Place {

@@ -190,7 +190,7 @@ pub async fn preview(State(app): State<Shared>, visitor: Visitor, Form(typed): F
     };
     if plan.is_empty() {
         return if guided {
-            Redirect::to("/start?step=miner").into_response()
+            Redirect::to("/start?step=seed").into_response()
         } else {
             let mistake = Mistake::of_box("It is so already; there is nothing to change.");
             refused(&app, &visitor, &wish, mistake, guided)

@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod alerts;
+pub mod backup;
 pub mod choices;
 pub mod claims;
 pub mod door;
@@ -11,6 +12,8 @@ pub mod miners;
 pub mod missing;
 pub mod overview;
 pub mod payouts;
+pub mod restore;
+pub mod seed;
 pub mod settings;
 pub mod start;
 pub mod why;

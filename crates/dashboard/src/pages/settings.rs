@@ -13,6 +13,7 @@ use crate::choices::{Change, Field, Mistake, Service, Wish, mode_spoken};
 use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page_with};
 use crate::node::NodeState;
+use crate::pages::backup::Reminder;
 use crate::pages::choices::Fields;
 use crate::pages::door::inside;
 use crate::words;
@@ -35,6 +36,8 @@ struct Page {
     services: Vec<Service>,
     changes: Vec<Listed>,
 }
+    /// When the last backup was made, where that is known.
+    reminder: Option<Reminder>,
 
 struct Listed {
     change: Change,
@@ -128,6 +131,7 @@ fn drawn(
             .map(listed)
             .collect(),
     };
+        reminder: app.backups.as_ref().map(|backups| Reminder::new(backups, now.at)),
     page_with(status, &page)
 }
 

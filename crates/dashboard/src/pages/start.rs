@@ -1,5 +1,5 @@
-//! The first steps on a new box: which network, whom blocks pay, the first miner. Each can be skipped, and
-//! leaves what is set as it is.
+//! The first steps on a new box: which network, whom blocks pay, the seed's words on paper, the first miner. Each can
+//! be skipped, and leaves what is set as it is.
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -12,6 +12,7 @@ use crate::app::{App, Shared};
 use crate::choices::{Field, Mistake, Wish};
 use crate::frame::{Frame, Section, page_with};
 use crate::pages::choices::Fields;
+use crate::pages::seed::{Paper, paper};
 
 #[derive(Template)]
 #[template(path = "start.html")]
@@ -21,6 +22,8 @@ struct Page {
     fields: Fields,
     /// Of the first step, for the second.
     network: String,
+    /// Whether a box that was lost may be restored here.
+    can_restore: bool,
 }
 
 /// Where on the way.
@@ -30,6 +33,7 @@ enum Step {
     #[default]
     Network,
     Payout,
+    Seed,
     Miner,
 }
 
@@ -42,13 +46,20 @@ pub struct At {
 }
 
 impl Step {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Network, "Network"), (Self::Payout, "Whom blocks pay"), (Self::Miner, "A miner")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Network, "Network"),
+        (Self::Payout, "Whom blocks pay"),
+        (Self::Seed, "The seed"),
+        (Self::Miner, "A miner"),
+    ];
 }
 
 /// `GET /start?step=…`
 pub async fn show(State(app): State<Shared>, visitor: Visitor, Query(at): Query<At>) -> Response {
     let wish = Wish { network: at.network, ..Wish::default() };
+    if at.step == Step::Seed && visitor.session.is_some() && !matches!(paper(&app).await, Paper::Missing) {
+        return Redirect::to("/start?step=miner").into_response();
+    }
     drawn(&app, &visitor, at.step, &wish, None)
 }
 
@@ -73,6 +84,7 @@ fn drawn(app: &App, visitor: &Visitor, step: Step, wish: &Wish, mistake: Option<
         frame: Frame::new(app, visitor, Section::Settings, "First steps"),
         step,
         network: wish.network.clone().unwrap_or_else(|| present.network.to_string()),
+        can_restore: app.backups.is_some(),
         fields: Fields::new(&choices.place, &present, wish, mistake),
     };
     page_with(status, &page)

@@ -92,7 +92,7 @@ async fn what_cannot_be_is_refused_with_its_field_and_shown_as_text() {
             for guided in ["", "&guided=true"] {
                 let form = format!("token={token}&basis=0&{form}{guided}");
                 let answer = rig.post(path, &cookie, &form).await;
-                if answer.headers.get(LOCATION).is_some_and(|to| to == "/start?step=miner") {
+                if answer.headers.get(LOCATION).is_some_and(|to| to == "/start?step=seed") {
                     assert!(form.contains("mode=pool"), "{form}");
                     continue;
                 }
@@ -127,7 +127,9 @@ async fn the_first_steps_lead_to_a_miner_and_each_can_be_skipped() {
     // Skipped with the network that is there: nothing to do but add a miner.
     let skip = format!("token={token}&guided=true&network=mainnet&mode=solo&leave=true");
     let skipped = rig.post("/settings/preview", &cookie, &skip).await;
-    assert_eq!(skipped.headers[LOCATION], "/start?step=miner");
+    assert_eq!(skipped.headers[LOCATION], "/start?step=seed");
+    let no_mint = rig.as_admin("/start?step=seed", &cookie).await;
+    assert_eq!(no_mint.headers[LOCATION], "/start?step=miner", "no mint that has a seed answers");
     assert!(rig.as_admin("/start?step=miner", &cookie).await.text.contains("href=\"/add\""));
 
     let next = format!("token={token}&guided=true&network=devnet&mode=solo&fee=0&onchain=&lightning=");
@@ -137,7 +139,7 @@ async fn the_first_steps_lead_to_a_miner_and_each_can_be_skipped() {
         rig.post("/settings/apply", &cookie, &format!("{next}&basis={}", hidden(&preview, "basis"))).await;
     assert_eq!(made.headers[LOCATION], "/settings/change?id=1&guided=true");
     let followed = rig.as_admin("/settings/change?id=1&guided=true", &cookie).await.text;
-    assert!(followed.contains("Next: a miner"));
+    assert!(followed.contains("Next step"));
     let chosen = fixture.chosen();
     assert_eq!(chosen["network"], "devnet\n");
     assert_eq!(chosen["apply"], "template-provider node pool mint dashboard\n");

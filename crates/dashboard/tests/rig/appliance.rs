@@ -1,9 +1,10 @@
-//! An appliance without its system: the real pool and dashboard, settings folders as the box has them, and a
-//! stand-in for systemd's path unit `poolbox-apply`.
+//! An appliance without its system: the real pool and dashboard, folders as the box has them, and a stand-in for
+//! systemd's path units `poolbox-apply` and `poolbox-backup`. The second has the real command make the backup.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ impl Appliance {
         let dir = tempfile::Builder::new().prefix("pba").tempdir_in("/tmp").unwrap();
         let root = dir.path();
         let (port, shown) = (free(), root.display());
-        for folder in ["image/devnet", "chosen", "force", "data"] {
+        for folder in ["image/devnet", "chosen", "force", "data", "requests", "answers", "made", "uploaded"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
         std::fs::write(root.join("descriptor"), EVERYBODYS).unwrap();
@@ -57,7 +58,9 @@ impl Appliance {
             "data_dir = '{shown}/data'\nlisten = '127.0.0.1:{port}'\npool_socket = '{shown}/pool.sock'\n\
              [box]\nsettings_dir = '{shown}/chosen'\nin_force_dir = '{shown}/force'\nimage_dir = '{shown}/image'\n\
              network = 'devnet'\nnetworks = ['devnet']\nservices = ['pool', 'mint', 'dashboard']\n\
-             pool_program = '{0}/poolbox-pool'\nmint_program = '{0}/poolbox-mint'\n",
+             pool_program = '{0}/poolbox-pool'\nmint_program = '{0}/poolbox-mint'\n\
+             [box.backup]\nrequests_dir = '{shown}/requests'\nanswers_dir = '{shown}/answers'\n\
+             made = '{shown}/made/box.age'\nuploaded = '{shown}/uploaded/box.age'\n",
             programs.display(),
         );
         for (file, text) in [("pool.toml", pool), ("mint.toml", mint), ("dashboard.toml", dashboard)] {
@@ -70,6 +73,7 @@ impl Appliance {
             over: AtomicBool::new(false),
         });
         services.put_into_place();
+        services.make_a_seed();
         services.restart("pool");
         services.restart("dashboard");
         let unit = Arc::clone(&services);
@@ -99,6 +103,11 @@ impl Appliance {
     /// Whether anything is chosen instead of what the image says.
     pub fn has_choice(&self) -> bool {
         self.dir.path().join("chosen/devnet/pool.toml").exists()
+    }
+
+    /// Has the command line read a backup through.
+    pub fn checks(&self, backup: &Path, passphrase: &str) -> bool {
+        poolbox(self.dir.path(), &["backup", "--check"], backup, passphrase).status.success()
     }
 
     /// Restarts the dashboard, as a crash or an update would.
@@ -132,6 +141,7 @@ impl Services {
             if !self.works.load(Ordering::Relaxed) {
                 continue;
             }
+            self.stand_in_for_poolbox_backup();
             let Ok(words) = std::fs::read_to_string(&apply) else { continue };
             std::fs::remove_file(&apply).unwrap();
             self.put_into_place();
@@ -141,6 +151,32 @@ impl Services {
                 }
             }
         }
+    }
+
+    /// Stands in for `poolbox-backup.service`: takes the passphrase away, and has the backup made.
+    fn stand_in_for_poolbox_backup(&self) {
+        let request = self.root.join("requests/backup");
+        let Ok(passphrase) = std::fs::read_to_string(&request) else { return };
+        let tell = |word: &str, said: &[u8]| {
+            let text = [format!("{word} 1\n").as_bytes(), said].concat();
+            std::fs::write(self.root.join("answers/backup.new"), text).unwrap();
+            std::fs::rename(self.root.join("answers/backup.new"), self.root.join("answers/backup")).unwrap();
+        };
+        tell("making", b"");
+        std::fs::remove_file(&request).unwrap();
+        let made = self.root.join("made/box.age");
+        let output = poolbox(&self.root, &["backup", "--replace", "--json"], &made, passphrase.trim_end());
+        match output.status.success() {
+            true => tell("done", &output.stdout),
+            false => tell("failed", &output.stderr),
+        }
+    }
+
+    /// What the mint does at its first start.
+    fn make_a_seed(&self) {
+        let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox-mint"));
+        command.arg("--config").arg(self.root.join("force/mint.toml")).arg("init");
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     }
 
     /// Stands in for `poolbox-settings`.
@@ -169,4 +205,14 @@ impl Services {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         running.insert(service, command.spawn().unwrap());
     }
+}
+
+/// The command line on the box's files, with a passphrase on its standard input.
+fn poolbox(root: &Path, arguments: &[&str], file: &Path, passphrase: &str) -> Output {
+    let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox"));
+    command.arg("--state").arg(root).args(arguments).arg(file).args(["--passphrase-file", "-"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{passphrase}").unwrap();
+    child.wait_with_output().unwrap()
 }

@@ -199,17 +199,17 @@ impl Browser {
         }
     }
 
-    /// Waits for a file that begins so among the downloads; what it holds.
-    pub async fn downloaded(&self, name: &str, limit: Duration) -> String {
+    /// Waits for a file that begins so among the downloads; where it is.
+    pub async fn downloaded(&self, name: &str, limit: Duration) -> PathBuf {
         let deadline = Instant::now() + limit;
         loop {
             let files =
                 std::fs::read_dir(self.profile.path().join("downloads")).into_iter().flatten().flatten();
             // A browser gives it its name when it is whole.
             let found = files.map(|file| file.file_name().into_string().unwrap());
-            let mut found = found.filter(|file| file.starts_with(name) && file.ends_with(".txt"));
-            if let Some(file) = found.next() {
-                return std::fs::read_to_string(self.profile.path().join("downloads").join(file)).unwrap();
+            let whole = |file: &String| file.ends_with(".txt") || file.ends_with(".age");
+            if let Some(file) = found.filter(whole).find(|file| file.starts_with(name)) {
+                return self.profile.path().join("downloads").join(file);
             }
             assert!(Instant::now() < deadline, "nothing was downloaded");
             tokio::time::sleep(Duration::from_millis(100)).await;
