@@ -30,6 +30,7 @@ in
     ./screen.nix
     ./settings.nix
     ./updates.nix
+    ./versions.nix
   ];
 
   services.poolbox.enable = true;

@@ -29,6 +29,11 @@ let
       ReadOnly = "1";
     };
   };
+  # Noted before it is fetched, so that one that cannot be installed is told as well.
+  offered = pkgs.writeShellScript "poolbox-offered" ''
+    ${config.systemd.package}/lib/systemd/systemd-sysupdate check-new >/run/poolbox/offered.new || true
+    mv /run/poolbox/offered.new /run/poolbox/offered
+  '';
 in
 {
   options.services.poolbox.updates = {
@@ -60,7 +65,13 @@ in
     ];
     environment.etc."systemd/import-pubring.gpg".source = cfg.keyring;
     # What verifies the signature.
-    systemd.services.systemd-sysupdate.path = [ pkgs.gnupgMinimal ];
+    systemd.services.systemd-sysupdate = {
+      path = [
+        pkgs.coreutils
+        pkgs.gnupgMinimal
+      ];
+      serviceConfig.ExecStartPre = "-${offered}";
+    };
     systemd.sysupdate = {
       enable = true;
       timerConfig = {

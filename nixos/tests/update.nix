@@ -105,6 +105,10 @@ in
       def labels():
           return box.succeed("lsblk --noheadings --output PARTLABEL /dev/vda").split()
 
+      def told(line):
+          box.succeed("systemctl start poolbox-versions.service")
+          box.succeed(f"grep --line-regexp '{line}' /run/poolbox/versions")
+
       def authority():
           return box.succeed("cat /var/lib/poolbox/pool/devnet/sv2_authority.pub")
 
@@ -144,6 +148,8 @@ in
           assert kernels() == ["${name}_1.efi", "${name}_2+3-0.efi"], kernels()
           for label in ["store_1", "verity_1", "store_2", "verity_2"]:
               assert label in labels(), labels()
+          for line in ["running 1", "entry 2+3-0", "offered 2"]:
+              told(line)
           box.reboot()
           restarted()
           box.wait_for_unit("systemd-bless-boot.service")
@@ -170,6 +176,8 @@ in
           box.wait_for_unit("poolbox-healthy.service")
           assert version() == "2", version()
           assert "${name}_3+0-3.efi" in kernels(), kernels()
+          for line in ["running 2", "entry 3+0-3"]:
+              told(line)
           assert authority() == key, "the data are not what they were"
     '';
 }

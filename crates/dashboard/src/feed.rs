@@ -15,6 +15,7 @@ use crate::catching::Catching;
 use crate::coinbase::Seen;
 use crate::disk::Disk;
 use crate::node::{Node, NodeState};
+use crate::versions::Versions;
 
 /// How often the pool is asked.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub sync_left_s: Option<u64>,
     /// Room on the disk with the dashboard's data.
     pub disk: Option<Disk>,
+    /// The versions of an appliance, where the system tells them.
+    pub versions: Option<Versions>,
 }
 
 /// Whom to ask.
@@ -69,6 +72,8 @@ pub struct Sources {
     pub seen: watch::Receiver<Option<Seen>>,
     /// A folder on the disk to look at.
     pub data_dir: PathBuf,
+    /// Where the system lists its versions, on an appliance.
+    pub versions_file: Option<PathBuf>,
 }
 
 /// Unix seconds.
@@ -97,6 +102,9 @@ impl Sources {
                 snapshot.take_node(node);
                 snapshot.sync_left_s = catching.left(now(), snapshot.node.as_ref());
                 snapshot.disk = self.look_at_disk().await;
+                // In memory, and not there until the system has looked.
+                snapshot.versions =
+                    self.versions_file.as_deref().and_then(|file| Versions::read(file).ok().flatten());
             }
             round = round.wrapping_add(1);
             snapshot.coinbase = self.seen.borrow().clone();

@@ -35,6 +35,7 @@ mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod wire;
 mod words;
 

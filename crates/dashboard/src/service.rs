@@ -51,6 +51,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         node: settings.node.clone().map(Node::new).transpose()?,
         seen,
         data_dir: dir.clone(),
+        versions_file: settings.place.as_ref().and_then(|place| place.versions_file.clone()),
     };
     let kept = history_file(dir);
     let (out, feed) = watch::channel(Arc::new(Snapshot::default()));
@@ -70,8 +71,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     };
     let looking = tokio::spawn(looker.run(stop.clone()));
     let alerting = tokio::spawn(Arc::clone(&app.alerts).run(app.feed.clone(), stop.clone()));
-    let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
     let tidying = app.backups.clone().map(|backups| tokio::spawn(backups.tidy(stop.clone())));
+    let keeping = tokio::spawn(keep_history(Arc::clone(&app), kept));
     tracing::info!(%address, https, "dashboard started");
 
     let router = router(app);
@@ -89,10 +90,10 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     looking.await.context("looking at the coinbase broke")?;
     alerting.await.context("following what is told broke")?;
     keeping.await.context("keeping the history broke")?;
-    tracing::info!("dashboard stopped");
     if let Some(tidying) = tidying {
         tidying.await.context("looking after backups broke")?;
     }
+    tracing::info!("dashboard stopped");
     served.context("serve the pages")
 }
 

@@ -22,13 +22,17 @@ pub enum Topic {
     MintHalted,
     /// The pool does not answer.
     PoolAway,
+    /// A newer version waits for the next start.
+    UpdateReady,
+    /// A newer version was tried and given up.
+    UpdateFailed,
     /// Somebody pressed the button.
     Test,
 }
 
 impl Topic {
     /// Those that can be chosen in the settings.
-    pub const CHOICES: [Self; 8] = [
+    pub const CHOICES: [Self; 10] = [
         Self::BlockFound,
         Self::BestShare,
         Self::MinerSilent,
@@ -37,6 +41,8 @@ impl Topic {
         Self::CoinbaseMismatch,
         Self::MintHalted,
         Self::PoolAway,
+        Self::UpdateReady,
+        Self::UpdateFailed,
     ];
 
     /// As it is written in settings and messages.
@@ -50,6 +56,8 @@ impl Topic {
             Self::CoinbaseMismatch => "coinbase-mismatch",
             Self::MintHalted => "mint-halted",
             Self::PoolAway => "pool-away",
+            Self::UpdateReady => "update-ready",
+            Self::UpdateFailed => "update-failed",
             Self::Test => "test",
         }
     }
@@ -103,8 +111,10 @@ impl Event {
         match (self.topic, self.over) {
             (Topic::BlockFound | Topic::BestShare, _) | (_, true) => "well",
             (Topic::CoinbaseMismatch | Topic::MintHalted | Topic::PoolAway, false) => "alarm",
-            (Topic::MinerSilent | Topic::NodeStale | Topic::DiskFull, false) => "warning",
-            (Topic::Test, false) => "idle",
+            (Topic::MinerSilent | Topic::NodeStale | Topic::DiskFull | Topic::UpdateFailed, false) => {
+                "warning"
+            }
+            (Topic::UpdateReady | Topic::Test, false) => "idle",
         }
     }
 }
@@ -125,6 +135,10 @@ const fn title(topic: Topic, over: bool) -> &'static str {
         (Topic::MintHalted, true) => "Mint signs again",
         (Topic::PoolAway, false) => "Pool away",
         (Topic::PoolAway, true) => "Pool back",
+        (Topic::UpdateReady, false) => "Update ready",
+        (Topic::UpdateReady, true) => "No update waits",
+        (Topic::UpdateFailed, false) => "Update failed",
+        (Topic::UpdateFailed, true) => "Failed update over",
         (Topic::Test, _) => "Test alert",
     }
 }

@@ -31,7 +31,7 @@ pub struct State {
 
 impl State {
     /// All of them. A disk that `was_full` has to have some room more before it counts as well.
-    pub fn all(now: &Snapshot, was_full: bool) -> [Self; 5] {
+    pub fn all(now: &Snapshot, was_full: bool) -> [Self; 7] {
         let pool = now.pool.as_ref();
         let stale = pool.map(|pool| {
             let fresh = |job: &pool::Job| job.age_ms / 1000 <= STALE_S;
@@ -45,6 +45,10 @@ impl State {
             .disk
             .map(|disk| format!("{} of {}", words::bytes(disk.free_bytes), words::bytes(disk.total_bytes)));
         let room = room.unwrap_or_default();
+        let versions = now.versions.as_ref();
+        let running = versions.map(|versions| versions.running.clone()).unwrap_or_default();
+        let ready = versions.map(|versions| versions.installed.clone());
+        let failed = versions.map(|versions| versions.failed.clone());
         let halted = now.mint.as_ref().map(|mint| mint.halted.as_deref());
         let away = match (pool, &now.pool_trouble) {
             (Some(_), _) => Some(false),
@@ -102,6 +106,29 @@ impl State {
                     halted.flatten().unwrap_or_default()
                 ),
                 over: "The mint signs again.".to_owned(),
+            },
+            Self {
+                topic: Topic::UpdateReady,
+                holds: ready.as_ref().map(Option::is_some),
+                patience: (0, 0),
+                expected: false,
+                begun: format!(
+                    "Version {} is installed and waits for the next start, at four in the night (UTC). The box runs \
+                     {running}.",
+                    ready.flatten().unwrap_or_default()
+                ),
+                over: format!("No update waits any more; the box runs version {running}."),
+            },
+            Self {
+                topic: Topic::UpdateFailed,
+                holds: failed.as_ref().map(Option::is_some),
+                patience: (0, 0),
+                expected: false,
+                begun: format!(
+                    "Version {} did not work and was given up. The box runs {running} as before; nothing is lost.",
+                    failed.flatten().unwrap_or_default()
+                ),
+                over: format!("The version that had failed is gone; the box runs {running}."),
             },
         ]
     }

@@ -7,6 +7,7 @@ use super::watch::{Kept, Watch};
 use crate::disk::Disk;
 use crate::feed::Snapshot;
 use crate::fixture::{self, NOW};
+use crate::versions::Versions;
 
 const SILENT_AFTER_S: u64 = 900;
 
@@ -241,6 +242,35 @@ fn a_disk_that_fills_up_is_told_once_until_there_is_room_again() {
     all.restart();
     all.now.disk = None;
     assert_eq!(all.pass(60, &[]), [], "what cannot be known is no news");
+}
+
+#[test]
+fn an_update_is_told_when_it_is_ready_when_it_runs_and_when_it_was_given_up() {
+    let versions = |running: &str, installed: Option<&str>, failed: Option<&str>| {
+        let owned = |version: Option<&str>| version.map(str::to_owned);
+        let (installed, failed) = (owned(installed), owned(failed));
+        Some(Versions { running: running.to_owned(), installed, failed, offered: None })
+    };
+    let mut all = Watched::new(1);
+    let mut seen = |now: Option<Versions>, restart: bool| {
+        if restart {
+            all.restart();
+        }
+        all.now.versions = now;
+        all.pass(2000, &[])
+    };
+    assert_eq!(seen(versions("0.1.0", None, None), false), []);
+    let ready = seen(versions("0.1.0", Some("0.2.0"), None), false);
+    assert_eq!(told(&ready), [(Topic::UpdateReady, false)]);
+    assert!(ready[0].text.starts_with("Version 0.2.0 is installed and waits"), "{}", ready[0].text);
+    assert_eq!(seen(None, true), [], "the system has not looked yet");
+    let runs = seen(versions("0.2.0", None, None), false);
+    assert_eq!(told(&runs), [(Topic::UpdateReady, true)]);
+    assert_eq!(runs[0].text, "No update waits any more; the box runs version 0.2.0.");
+    let failed = seen(versions("0.2.0", None, Some("0.3.0")), true);
+    assert_eq!(told(&failed), [(Topic::UpdateFailed, false)]);
+    assert!(failed[0].text.contains("0.3.0 did not work") && failed[0].text.contains("runs 0.2.0"));
+    assert_eq!(seen(versions("0.2.0", None, Some("0.3.0")), true), [], "once");
 }
 
 #[test]

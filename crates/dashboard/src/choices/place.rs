@@ -31,6 +31,8 @@ pub struct Place {
     pub mint_program: Option<PathBuf>,
     /// Where new versions are looked for; none when they are not.
     pub updates_from: Option<String>,
+    /// What the system says of the versions that are there; none where nothing says it.
+    pub versions_file: Option<PathBuf>,
     /// How backups are made and restored; none on a box without a mint.
     pub backup: Option<BackupPlace>,
 }

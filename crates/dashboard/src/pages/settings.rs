@@ -16,6 +16,7 @@ use crate::node::NodeState;
 use crate::pages::backup::Reminder;
 use crate::pages::choices::Fields;
 use crate::pages::door::inside;
+use crate::versions::Versions;
 use crate::words;
 
 /// Changes that are listed.
@@ -35,9 +36,9 @@ struct Page {
     fields: Option<Fields>,
     services: Vec<Service>,
     changes: Vec<Listed>,
-}
     /// When the last backup was made, where that is known.
     reminder: Option<Reminder>,
+}
 
 struct Listed {
     change: Change,
@@ -130,8 +131,8 @@ fn drawn(
             .take(LISTED)
             .map(listed)
             .collect(),
-    };
         reminder: app.backups.as_ref().map(|backups| Reminder::new(backups, now.at)),
+    };
     page_with(status, &page)
 }
 
@@ -167,6 +168,31 @@ fn facts(app: &App, visitor: &Visitor, now: &Snapshot) -> Vec<(&'static str, Str
             },
         ));
     }
+    if let Some(versions) = &now.versions {
+        facts.extend(of_versions(versions));
+    }
+    facts
+}
+
+/// What the system says of its versions.
+fn of_versions(versions: &Versions) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("System", format!("version {}", versions.running))];
+    let mut add = |name, version: &Option<String>, what: &str| {
+        if let Some(version) = version {
+            facts.push((name, format!("version {version} {what}")));
+        }
+    };
+    add(
+        "Update ready",
+        &versions.installed,
+        "is installed and waits for the next start, at four in the night (UTC)",
+    );
+    add("On offer", &versions.offered, "is to be had and not installed yet; that is tried once a day");
+    add(
+        "Update failed",
+        &versions.failed,
+        "did not work and was given up; the version before runs as it did. A later one is installed when there is one",
+    );
     facts
 }
 
