@@ -70,9 +70,16 @@ ip -n lan link set peer up
 ip -n lan link set lo up
 ip route add default via 10.77.0.2
 key=$(cat $state/pool/devnet/sv2_authority.pub)
-mine() { ip netns exec lan poolbox-miner --url "$1" --user "$2" --threads 1 --max-hashrate 60k >"/tmp/miner-$2" 2>&1 & }
-mine stratum+tcp://10.77.0.1:3333 garage.one
-mine "stratum2+tcp://10.77.0.1:34254/$key" attic.two
+miners=
+mine() {
+  ip netns exec lan poolbox-miner --url "$1" --user "$2" --threads 1 --max-hashrate 60k >"/tmp/miner-$2" 2>&1 &
+  miners="$miners $!"
+}
+mine_both() {
+  mine stratum+tcp://10.77.0.1:3333 garage.one
+  mine "stratum2+tcp://10.77.0.1:34254/$key" attic.two
+}
+mine_both
 check "miners of the network are served, Sv1 and Sv2" within 120 pool_says \
   "sum(1 for w in it['workers'] if w['accepted'] > 2) == 2"
 check "their shares become ehash" within 60 mint_says "any(e['work'] > 0 for e in it['epochs'])"
@@ -152,10 +159,13 @@ only() { # SERVICE: whether it alone was restarted, and runs
   now=$(pids | grep -v "^$1 ")
   [ "$now" = "$(grep -v "^$1 " /tmp/pids)" ] && [ "$(pid_of "$1")" -gt 1 ] && ! grep -qx "$1 $(pid_of "$1")" /tmp/pids
 }
-enter() {
-  browse --data-urlencode code="$(cat $state/dashboard/presence.code)" --data password=a+long+secret --data again=a+long+secret \
-    --write-out '%{redirect_url}' --output /dev/null $page/setup | grep -q /start &&
-    token=$(browse $page/settings | hidden token) && [ -n "$token" ]
+enter() { # PASSWORD
+  browse --data-urlencode code="$(cat $state/dashboard/presence.code)" --data-urlencode "password=$1" --data-urlencode "again=$1" \
+    --write-out '%{redirect_url}' --output /dev/null $page/setup | grep -q /start && take_token
+}
+take_token() { token=$(browse $page/settings | hidden token) && [ -n "$token" ]; }
+log_in() { # PASSWORD
+  browse --data-urlencode "password=$1" --output /dev/null $page/login && take_token
 }
 choose() { # WHAT=VALUE…
   local preview
@@ -168,7 +178,7 @@ choose() { # WHAT=VALUE…
   [ -n "$change" ] || { cat /tmp/said-page; return 1; }
 }
 told() { browse "$page/settings/change?id=$change" | grep -q "$1"; }
-check "the code on the screen sets the password" enter
+check "the code on the screen sets the password" enter "a long secret"
 check "what the pool and the mint refuse is refused" bash -c "
   curl --silent --cookie $jar --data 'token=$token&onchain=10' $page/settings/preview | grep -q 'must be 1000 or more'"
 check "a fee is chosen" choose fee=1
@@ -184,38 +194,115 @@ pids >/tmp/pids
 check "the pool is asked to restart" browse --fail --data "token=$token&service=pool" $page/settings/restart
 check "the pool alone restarts" within 60 only pool
 
-# --- lost, and back from the backup that was made while it ran
+# --- which versions there are
+kernels=/boot/EFI/Linux
+kernel=poolbox-$(uname -m)
+there_is() { # ENTRY…: on the boot partition, beside the version that runs
+  local running entry
+  running=$(sed -n 's/^running //p' /run/poolbox/versions)
+  rm -rf $kernels && mkdir -p $kernels && touch "$kernels/${kernel}_$running.efi"
+  for entry in "$@"; do touch "$kernels/${kernel}_$entry.efi"; done
+  systemctl start poolbox-versions
+}
+shows() { browse "$page$1" | grep -q "$2"; }
+check "the system says which version runs" systemctl start poolbox-versions
+check "an update is installed" there_is 98.0+3-0
+check "the page tells that it waits for the next start" within 30 shows /settings "Update ready"
+check "and it is an alert" within 30 shows /alerts "Version 98.0 is installed"
+check "the update is given up" there_is 98.0+0-3
+check "the page tells that too" within 30 shows /settings "Update failed"
+check "and it is an alert as well" within 30 shows /alerts "Version 98.0 did not work"
+check "all of it is over" there_is
+
+# --- lost, and back from the backup that was made on the page while it ran
+passphrase="four words at random"
+secret="--passphrase-file /tmp/passphrase"
+echo "$passphrase" >/tmp/passphrase
+send() { # PATH DATA…: whether the form was taken; what the page says is in /tmp/said-page
+  local path=$1
+  shift
+  browse --data "token=$token" "$@" --write-out '%{redirect_url}' --output /tmp/said-page "$page$path" >/tmp/went
+  [ -s /tmp/went ] || { grep -o 'role="alert">.*' /tmp/said-page; return 1; }
+}
+write_down() {
+  local first second
+  browse --data "token=$token" $page/seed/show >/tmp/seed-page
+  grep -o '<li class="mono">[a-z]*' /tmp/seed-page | sed 's/.*>//' >/tmp/words
+  [ "$(xargs </tmp/words)" = "$(xargs <$state/mint/devnet/seed)" ] || return 1
+  first=$(hidden first </tmp/seed-page) second=$(hidden second </tmp/seed-page)
+  send /seed/confirm --data "first=$first&first_word=$(sed -n "${first}p" /tmp/words)" \
+    --data "second=$second&second_word=$(sed -n "${second}p" /tmp/words)"
+}
+upload() {
+  browse --form "token=$token" --form "file=@/tmp/box.age" --write-out '%{redirect_url}' --output /tmp/said-page \
+    $page/backup/upload | grep -q /backup/restore || { grep -o 'role="alert">.*' /tmp/said-page; return 1; }
+}
+refused_for() { grep -q "$1" /tmp/said-page; }
+answers() { grep -q "$2" /run/poolbox/answers/$1; }
+still() { [ "$(pids)" = "$(cat /tmp/pids)" ]; }
+ask_as_dashboard() { # whatever the pages would say: what the dashboard may do, if somebody took it over
+  as poolbox-dashboard cp /tmp/box.age $state/upload/box.age &&
+    as poolbox-dashboard sh -c "echo '$passphrase' >/run/poolbox/requests/restore"
+}
 lost_and_back() {
   local own="poolbox-dashboard poolbox-pool poolbox-mint poolbox-mint-init" before
-  echo "four words at random" >/tmp/passphrase
-  local secret="--passphrase-file /tmp/passphrase"
+  check "the seed's words are shown and written down" write_down
+  check "they are not shown again" bash -c "! grep -q 'class=\"mono\"' <<<\"\$(curl --silent --cookie $jar --data token=$token $page/seed/show)\""
+  check "somebody has ecash" poolbox claim garage --ehash 1 --amount 1
   check "the audit agrees" poolbox audit
   before=$(shares)
-  check "a backup is made while the box works" poolbox backup /tmp/box.age $secret
-  check "and is read back" poolbox backup --check /tmp/box.age $secret
+  check "a backup is asked for on the page" send /backup/make --data-urlencode "passphrase=$passphrase" --data-urlencode "again=$passphrase"
+  check "it is made while the box works" within 60 shows /backup "Your backup is ready"
+  check "it comes to the browser" browse --fail --output /tmp/box.age $page/backup/file
+  check "it is what the command line reads" poolbox backup --check /tmp/box.age $secret
+  check "the page tells when the last one was made" shows /settings "The last backup was made"
+  chmod 0644 /tmp/box.age
+  check "the dashboard may not write where it is" not as poolbox-dashboard touch $state/backup/box.age.partial
+  check "nobody else may read it" not as poolbox-pool cat $state/backup/box.age
+  check "it goes when it is not needed" bash -c "curl --silent --fail --cookie $jar --data token=$token $page/backup/forget"
+  check "it is gone" within 30 not test -e $state/backup/box.age
+  check "a box that people have something of is not replaced" not upload
+  check "and the page says why" refused_for "in use and is not replaced"
+  pids >/tmp/pids
+  check "nor is it when the dashboard asks for it" ask_as_dashboard
+  check "the system itself refuses" within 60 answers restore "in use and is not replaced"
+  check "nothing was stopped for it" still
   check "a restore refuses while the box runs" not poolbox restore /tmp/box.age $secret
+  # A block that the next box finds would be something that people have of it.
+  kill $miners
   systemctl stop $own
   mkdir /tmp/lost
   mv $state/{dashboard,mint,pool} /tmp/lost/
+  rm $state/upload/box.age
   systemctl start $own
   check "a machine with nothing makes a box of its own" within 60 runs
   check "which is another one" not cmp $state/pool/devnet/sv2_authority.pub /tmp/lost/pool/devnet/sv2_authority.pub
-  systemctl stop $own
-  check "a restore does not touch a box that is there" not poolbox restore /tmp/box.age $secret
-  check "a restore sets it aside" poolbox restore /tmp/box.age $secret --set-aside
-  systemctl start $own
+  check "it is set up" within 30 enter "another long secret"
+  check "the backup is uploaded" within 30 upload
+  pids >/tmp/pids
+  check "a restore is asked for with a wrong passphrase" send /backup/restore --data passphrase=four+other+words
+  check "and refused, with the reason" within 60 shows /backup/restore "does not open with this passphrase"
+  check "nothing was stopped for that either" still
+  check "it is asked for with the right one" send /backup/restore --data-urlencode "passphrase=$passphrase"
+  check "the box is restored" within 120 shows /backup/restore "The box is back"
   check "every service runs on what was restored" within 60 runs
   check "the seed is the old one" cmp $state/mint/devnet/seed /tmp/lost/mint/devnet/seed
   check "miners know the pool by its old key" cmp $state/pool/devnet/sv2_authority.pub /tmp/lost/pool/devnet/sv2_authority.pub
   check "the journal is the backup's" within 60 pool_says "it['journal']['shares'] >= $before"
   check "the mint reads it, and signs nothing yet" within 60 mint_says \
     "it['mint']['restored'] and not it['mint']['halted'] and any(e['work'] > 0 for e in it['epochs'])"
-  check "its owner lets it sign again" within 60 poolbox restore --accept
+  check "the new box's password opens it" within 30 log_in "another long secret"
+  check "what was uploaded is gone" not test -e $state/upload/box.age
+  check "its owner lets it sign again" within 60 send /backup/accept
+  check "and it does" within 60 shows /backup/restore "The mint signs again"
   check "the pool has work" within 60 on_the_tip
   before=$(shares)
+  mine_both
   check "miners go on" within 120 more
   check "their work is credited" within 60 mint_says "it['mint']['queue']['waiting'] == 0 and not it['mint']['halted']"
   check "the audit agrees again" poolbox audit
+  check "no passphrase is left on the box" not grep --recursive --quiet --binary-files=text "$passphrase" $state /run/poolbox
+  check "nor in the journal" not bash -c "journalctl --no-pager | grep --quiet '$passphrase'"
   check "the box is healthy after all that" systemctl restart poolbox-healthy
 }
 [ $provider = ipc ] || lost_and_back
