@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::alerts::Topic;
 use crate::app::{App, router};
 use crate::disk::Disk;
 use crate::feed::Snapshot;
@@ -423,7 +424,7 @@ async fn where_alerts_go_is_chosen_on_the_page_and_never_shown_whole_again() {
     for told in ["Set: hooks.example/…", "Set: ntfy.sh/…", "One is set.", "20 min without a share"] {
         assert!(page.contains(told), "{told} is not in {page}");
     }
-    assert_eq!(page.matches("name=\"event\"").count(), 8);
+    assert_eq!(page.matches("name=\"event\"").count(), Topic::CHOICES.len());
     assert_eq!(page.matches(" checked").count(), 2, "{page}");
     for path in ["/alerts", "/api/v1/alerts"] {
         assert!(!rig.as_admin(path, &cookie).await.text.contains("S3CRET"), "{path}");

@@ -173,7 +173,7 @@ async fn the_settings_of_an_appliance_can_be_read_and_gone_through_by_keyboard()
             0 => set_up(&browser, &appliance.url("/setup"), &appliance.presence_code()).await,
             _ => log_in(&browser, &appliance.url("/login")).await,
         }
-        for path in ["/start", "/start?step=payout", "/settings"] {
+        for path in ["/start", "/start?step=payout", "/settings", "/backup", "/backup/restore"] {
             inspect(&browser, &appliance.url(path), &mut wrong).await;
             tab_through(&browser, &appliance.url(path), &mut wrong).await;
         }
