@@ -24,7 +24,7 @@ impl Place {
         &self.key
     }
 
-    /// Of [`Progress`].
+    /// Of [`Progress`](super::Progress).
     pub fn progress() -> Self {
         Self::new("state", "progress")
     }
@@ -34,7 +34,7 @@ impl Place {
         Self::new("state", "birthday")
     }
 
-    /// Of an owner's [`Credit`] in an epoch.
+    /// Of an owner's [`Credit`](super::Credit) in an epoch.
     pub fn credit(epoch: EpochId, owner: &Owner) -> Self {
         Self::new(credits(epoch), owner_key(owner))
     }
@@ -45,12 +45,12 @@ impl Place {
         Self::new(credits(epoch), self.key.clone())
     }
 
-    /// Of the [`Work`] paid to all quotes of an epoch.
+    /// Of the [`Work`](poolbox_accounting::Work) paid to all quotes of an epoch.
     pub fn paid(epoch: EpochId) -> Self {
         Self::new("paid", epoch.to_string())
     }
 
-    /// Of a [`Settled`] epoch.
+    /// Of a [`Settled`](super::Settled) epoch.
     pub fn settled(epoch: EpochId) -> Self {
         Self::new("settled", epoch.to_string())
     }
@@ -75,7 +75,7 @@ impl Place {
         Self::new("state", "side-headers")
     }
 
-    /// Of what was [`Redeemed`] from an epoch.
+    /// Of what was [`Redeemed`](super::Redeemed) from an epoch.
     pub fn redeemed(epoch: EpochId) -> Self {
         Self::new("redeemed", epoch.to_string())
     }
@@ -90,12 +90,12 @@ impl Place {
         Self::new(slips(owner), id.to_string())
     }
 
-    /// Of an [`Unquoted`] payment.
+    /// Of an [`Unquoted`](super::Unquoted) payment.
     pub fn unquoted(payment_hash: &str) -> Self {
         Self::new(UNQUOTED, payment_hash)
     }
 
-    /// Of what was [`Redeemed`] from all epochs.
+    /// Of what was [`Redeemed`](super::Redeemed) from all epochs.
     pub fn redeemed_in_all() -> Self {
         Self::new("redeemed", "all")
     }
