@@ -22,6 +22,7 @@ use crate::coinbase::Seen;
 use crate::disk::Disk;
 use crate::history::{Points, Span};
 use crate::node::NodeState;
+use crate::versions::Versions;
 
 /// The description, which a test compares with the routes.
 const OPENAPI: &str = include_str!("../../../../web/static/openapi.json");
@@ -45,6 +46,8 @@ struct Status {
     node: Option<NodeState>,
     sync_left_s: Option<u64>,
     disk: Option<Disk>,
+    versions: Option<Versions>,
+    backup_made_at: Option<u64>,
     alarms: Vec<Alarm>,
 }
 
@@ -132,6 +135,8 @@ async fn status(State(app): State<Shared>) -> Response {
         node: now.node.clone(),
         sync_left_s: now.sync_left_s,
         disk: now.disk,
+        versions: now.versions.clone(),
+        backup_made_at: app.backups.as_ref().and_then(|backups| backups.taken()).map(|taken| taken.made_at),
         alarms: told.collect(),
     })
     .into_response()

@@ -218,6 +218,8 @@ async fn a_backup_is_asked_for_followed_and_fetched() {
         "{name}"
     );
     assert!(page().await.contains("The last backup was made 1 min ago."));
+    let status: Value = serde_json::from_str(&all.rig.get("/api/v1/status").await.text).unwrap();
+    assert_eq!(status["backup_made_at"], NOW - 60);
     let kept = std::fs::read_to_string(all.rig.dir.path().join("backups.json")).unwrap();
     for text in [making, failed, ready, kept] {
         assert!(!text.contains(PASSPHRASE));
