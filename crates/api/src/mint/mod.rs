@@ -108,7 +108,7 @@ pub struct TakenJournal {
 }
 
 /// Ehash over all epochs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ehash {
     /// Work credited to quotes.
     pub credited: Work,
@@ -119,7 +119,7 @@ pub struct Ehash {
 }
 
 /// Sats of the whole mint: what backs the ecash, what is owed, and what came and went.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SatTotals {
     /// All that backs the ecash: `onchain`, `lightning` and `in_flight`.
     pub reserve: Sats,

@@ -8,6 +8,8 @@ use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use poolbox_accounting::Sats;
+use poolbox_api::mint::SatTotals;
 
 use super::*;
 use crate::choices::fixture::Fixture;
@@ -111,26 +113,7 @@ fn mint() -> Router {
 
 /// A box whose mint has so many sats, and was restored or not.
 fn with_mint(reserve: u64, restored: Value) -> Snapshot {
-    let mut sats = serde_json::Map::new();
-    for name in [
-        "reserve",
-        "onchain",
-        "lightning",
-        "channel_reserve",
-        "in_flight",
-        "immature",
-        "outstanding",
-        "promised",
-        "pending_out",
-        "claims",
-        "surplus",
-        "redeemed",
-        "received",
-        "melted",
-        "fees_paid",
-    ] {
-        sats.insert(name.to_owned(), if name == "reserve" { reserve } else { 0 }.into());
-    }
+    let sats = SatTotals { reserve: Sats::new(reserve), ..SatTotals::default() };
     let mint = json!({
         "network": "devnet", "version": "0", "started_at": 1, "url": "", "ehash_url": "", "halted": null,
         "chain": { "height": 1, "hash": "", "connected": true }, "queue": { "cursor": 0, "waiting": 0 },

@@ -1,5 +1,6 @@
 //! Whether a backup may take the place of the box that runs: only where nobody would lose anything by it.
 
+use poolbox_accounting::Network;
 use poolbox_api::mint::{self, Status};
 use poolbox_service::Misconfigured;
 
@@ -17,15 +18,15 @@ pub async fn check(place: &Place, manifest: &Manifest) -> anyhow::Result<()> {
             "the mint of this box does not say whether people have ecash of it ({error}); wait until it answers"
         ))
     })?;
-    verdict(&status, manifest)?;
+    verdict(status.network, status.held(), manifest)?;
     println!("the backup is complete, and nobody has anything of the box that runs here");
     Ok(())
 }
 
-fn verdict(status: &Status, manifest: &Manifest) -> Result<(), Misconfigured> {
+/// Of a box on the network `is`, of whose mint people have `held`.
+fn verdict(is: Network, held: Option<String>, manifest: &Manifest) -> Result<(), Misconfigured> {
     let Manifest { network, seed, .. } = manifest;
-    if status.network != *network {
-        let is = status.network;
+    if is != *network {
         return Err(Misconfigured::new(format!(
             "the backup is of a box on {network}, and this one is on {is}; change this one's network to {network} first"
         )));
@@ -36,7 +37,7 @@ fn verdict(status: &Status, manifest: &Manifest) -> Result<(), Misconfigured> {
              which asks for them",
         ));
     }
-    match status.held() {
+    match held {
         Some(held) => Err(Misconfigured::new(format!(
             "this box is in use and is not replaced: {held}; restore to a machine that was set up anew"
         ))),
@@ -46,37 +47,10 @@ fn verdict(status: &Status, manifest: &Manifest) -> Result<(), Misconfigured> {
 
 #[cfg(test)]
 mod tests {
-    use poolbox_accounting::Network;
-
     use super::*;
     use crate::backup::manifest::{FORMAT, SeedReference};
 
-    fn refusal(on: &str, outstanding: u64, included: bool) -> Option<String> {
-        let sats: serde_json::Map<_, _> = [
-            "reserve",
-            "onchain",
-            "lightning",
-            "channel_reserve",
-            "in_flight",
-            "immature",
-            "outstanding",
-            "promised",
-            "pending_out",
-            "claims",
-            "surplus",
-            "redeemed",
-            "received",
-            "melted",
-            "fees_paid",
-        ]
-        .map(|name| (name.to_owned(), if name == "outstanding" { outstanding } else { 0 }.into()))
-        .into_iter()
-        .collect();
-        let status = serde_json::json!({
-            "network": on, "version": "0", "started_at": 1, "url": "", "ehash_url": "", "halted": null,
-            "chain": { "height": 1, "hash": "", "connected": true }, "queue": { "cursor": 0, "waiting": 0 },
-            "epoch": 1, "ehash": { "credited": 7, "issued": 0, "redeemed": 0 }, "sats": sats,
-        });
+    fn refusal(is: Network, held: Option<&str>, included: bool) -> Option<String> {
         let manifest = Manifest {
             format: FORMAT,
             version: "0".into(),
@@ -86,15 +60,16 @@ mod tests {
             files: Vec::new(),
             left_out: Vec::new(),
         };
-        verdict(&serde_json::from_value(status).unwrap(), &manifest).err().map(|error| error.to_string())
+        verdict(is, held.map(str::to_owned), &manifest).err().map(|error| error.to_string())
     }
 
     #[test]
     fn only_a_box_of_the_same_network_that_nobody_has_anything_of_is_replaced() {
-        assert_eq!(refusal("devnet", 0, true), None);
-        let refused = |on, outstanding, included| refusal(on, outstanding, included).unwrap();
-        assert!(refused("mainnet", 0, true).contains("network to devnet first"));
-        assert!(refused("devnet", 5, true).contains("not replaced: 5 sat of its ecash are out"));
-        assert!(refused("devnet", 0, false).contains("words of the seed"));
+        assert_eq!(refusal(Network::Devnet, None, true), None);
+        let refused = |is, held, included| refusal(is, held, included).unwrap();
+        assert!(refused(Network::Mainnet, None, true).contains("network to devnet first"));
+        let held = refused(Network::Devnet, Some("5 sat of its ecash are out"), true);
+        assert!(held.contains("not replaced: 5 sat of its ecash are out"));
+        assert!(refused(Network::Devnet, None, false).contains("words of the seed"));
     }
 }
