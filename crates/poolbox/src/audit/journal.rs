@@ -123,6 +123,13 @@ fn add(sums: &mut BTreeMap<String, u64>, owner: String, work: Work) -> anyhow::R
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bitcoin::BlockHash;
+    use bitcoin::hashes::Hash;
+    use poolbox_accounting::{Identity, Network, Owner};
+    use poolbox_journal::{Journal, NewShare};
+
     use super::*;
 
     #[test]
@@ -131,5 +138,35 @@ mod tests {
             Boundaries { ends: vec![(1, Some(4)), (2, Some(4)), (3, Some(9)), (4, None)], cursor: 11 };
         let epochs: Vec<_> = [1, 4, 5, 9, 10, 11, 12].map(|entry| boundaries.epoch_of(entry)).to_vec();
         assert_eq!(epochs, [Some(1), Some(1), Some(3), Some(3), Some(4), Some(4), None]);
+    }
+
+    #[tokio::test]
+    async fn work_of_mode_solo_is_in_the_totals_and_owed_to_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.sqlite");
+        let journal = Journal::open(&path, Network::Devnet).unwrap();
+        let share = |work, solo| NewShare {
+            identity: Arc::new(Identity {
+                owner: Owner::Household("garage".to_owned()),
+                worker: "one".to_owned(),
+            }),
+            work: Work::from_ehash(work),
+            hash: BlockHash::all_zeros(),
+            at_ms: 0,
+            block_height: None,
+            solo,
+        };
+        journal
+            .append(vec![share(5, true), share(7, false), share(11, true), share(2, false)])
+            .await
+            .unwrap();
+        journal.close().await;
+
+        let reader = QueueReader::open(&path, Network::Devnet).unwrap();
+        let facts = read(&reader, &Boundaries::default()).unwrap();
+        assert_eq!((facts.shares, facts.work, facts.gap), (4, Work::from_ehash(25), None));
+        assert_eq!(facts.totals.work, facts.work);
+        let owed = BTreeMap::from([("garage".to_owned(), 9)]);
+        assert_eq!((&facts.journalled, &facts.queued), (&owed, &owed));
     }
 }
