@@ -96,8 +96,7 @@ impl Store {
 
     /// Journals `shares` in one transaction; they are on disk when this returns, and take the last
     /// places of the totals returned. A share that solves a block of the mint's ends the queue's aggregate
-    /// there.
-    /// `now` is the time of the queue's entries, Unix seconds.
+    /// there. `now` is the time of the queue's entries, Unix seconds.
     pub fn append<'a>(
         &mut self,
         shares: impl Iterator<Item = &'a NewShare>,

@@ -7,7 +7,8 @@
 
 use tokio::task::coop::{Unconstrained, unconstrained};
 
-/// `work`, never made to pause: for every task that writes into the database.
+/// `work`, never made to pause: for every task of ours that writes into the database. Those that cdk starts
+/// by itself are out of reach; their turns are short.
 pub fn undivided<F>(work: F) -> Unconstrained<F> {
     unconstrained(work)
 }

@@ -68,8 +68,10 @@ impl Crediting {
     /// Starts it and waits until the mint credits.
     fn start(ready: &Ready, quick: bool) -> Result<Self> {
         let mut command = bench(ready, quick, &["--only", "credits"]);
-        // Long enough that the mint credits all the while.
-        command.args((!quick).then_some(["--shares", "6000000"]).into_iter().flatten());
+        if !quick {
+            // Long enough that the mint credits all the while.
+            command.args(["--shares", "6000000"]);
+        }
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start the bench")?;
         let lines = BufReader::new(child.stderr.take().context("the bench has no output")?).lines();
