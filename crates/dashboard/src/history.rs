@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use anyhow::Context;
 use poolbox_accounting::Work;
 use poolbox_api::pool;
+use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 
 /// Hashes that one ehash stands for.
@@ -269,10 +269,7 @@ impl History {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, file: &Path) -> anyhow::Result<()> {
-        let partial = file.with_extension("partial");
-        std::fs::write(&partial, serde_json::to_vec(self)?)
-            .and_then(|()| std::fs::rename(&partial, file))
-            .with_context(|| format!("write {}", file.display()))
+        write_whole(file, &serde_json::to_vec(self)?, 0o640)
     }
 }
 

@@ -12,6 +12,7 @@ use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
 use poolbox_accounting::Sats;
 use poolbox_api::mint::Restored;
+use poolbox_service::replace_secret;
 
 use crate::health::Health;
 use crate::invariants::{Breach, CheckError};
@@ -72,12 +73,7 @@ pub async fn accept(
     if restored.accepted_at.is_none() {
         renew_sat(mint).await?;
         restored.accepted_at = Some(now);
-        let place = place(data_dir);
-        let partial = place.with_extension("partial");
-        std::fs::write(&partial, serde_json::to_vec(&restored)?)
-            .and_then(|()| std::fs::File::open(&partial)?.sync_all())
-            .and_then(|()| std::fs::rename(&partial, &place))
-            .with_context(|| format!("write {}", place.display()))?;
+        replace_secret(&place(data_dir), &serde_json::to_vec(&restored)?)?;
         tracing::warn!(made_at = restored.made_at, "the restored state was accepted: the mint signs again");
         health.update(|condition| condition.held = None);
     }

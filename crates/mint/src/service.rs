@@ -1,6 +1,5 @@
 //! The process: what `init` leaves on disk, and how the rooms are put together and taken apart.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use cdk_common::database::DynMintDatabase;
 use cdk_common::payment::DynMintPayment;
 use cdk_sqlite::MintSqliteDatabase;
 use poolbox_accounting::EpochId;
-use poolbox_service::{LocalApi, Misconfigured, bind_tcp, claim_data_dir};
+use poolbox_service::{LocalApi, Misconfigured, bind_tcp, claim_data_dir, write_whole};
 use tokio_util::sync::CancellationToken;
 
 use crate::crediting::{Crediting, unix_time};
@@ -63,7 +62,8 @@ pub fn init(settings: &Settings) -> anyhow::Result<Keys> {
             ))
             .into());
         }
-        Err(_) => write_whole(&path, &descriptor)?,
+        // The pool may read it at any moment, by its group.
+        Err(_) => write_whole(&path, descriptor.as_bytes(), 0o644)?,
     }
     Ok(keys)
 }
@@ -92,13 +92,6 @@ pub fn restore_seed(settings: &Settings, words: &str, since: u32) -> anyhow::Res
         "the seed was restored from its words: the treasury finds its coins again; ecash signed before is not taken"
     );
     Ok(())
-}
-
-/// The pool may read the file at any moment: it appears complete.
-fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let written = std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path));
-    written.with_context(|| format!("write {}", path.display()))
 }
 
 /// Runs the mint until `stop`, in as many turns as it takes: cdk's mint knows its units from the

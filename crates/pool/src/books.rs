@@ -111,7 +111,11 @@ impl Books {
         if let Ok(Err(error)) = written {
             self.workers().not_remembered();
             self.found().not_remembered();
-            tracing::warn!(%error, "what is known of workers and blocks cannot be written down; a restart would forget it");
+            let error = format!("{error:#}");
+            tracing::warn!(
+                error,
+                "what is known of workers and blocks cannot be written down; a restart would forget it"
+            );
         }
     }
 

@@ -1,13 +1,12 @@
 //! The file that remembers workers and found blocks past a restart. It is replaced as a whole, so that at any moment
 //! there is a complete one; losing it costs counters and a few minutes of finding difficulties, no work.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use poolbox_api::pool::Block;
+use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 
 use crate::workers::Remembered;
@@ -84,18 +83,10 @@ impl Notebook {
     ///
     /// # Errors
     /// When it cannot be written; the file is then as it was.
-    pub fn write(&self, notes: &Notes) -> io::Result<()> {
-        let partial = self.path.with_extension("json.partial");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&partial)?;
-        let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &Written { version: VERSION, notes })?;
-        writer.write_all(b"\n")?;
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&partial, &self.path)?;
-        match self.path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+    pub fn write(&self, notes: &Notes) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec(&Written { version: VERSION, notes })?;
+        text.push(b'\n');
+        write_whole(&self.path, &text, 0o640)
     }
 }
 
@@ -135,7 +126,7 @@ mod tests {
         notebook.write(&notes()).unwrap();
         assert_eq!((notebook.read(), files(dir.path())), (notes(), vec![NAME.to_owned()]));
         // As a power cut leaves it, before the rename.
-        std::fs::write(dir.path().join("notes.json.partial"), "{\"vers").unwrap();
+        std::fs::write(dir.path().join("notes.partial"), "{\"vers").unwrap();
         assert_eq!(notebook.read(), notes());
         notebook.write(&Notes::default()).unwrap();
         assert_eq!((notebook.read(), files(dir.path())), (Notes::default(), vec![NAME.to_owned()]));

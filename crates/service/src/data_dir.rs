@@ -1,8 +1,7 @@
 //! A process's data directory: private, and of one network for ever.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -42,41 +41,8 @@ pub fn claim_data_dir(dir: &Path, network: Network) -> anyhow::Result<()> {
     std::fs::write(&stamp, format!("{network}\n")).with_context(|| format!("write {}", stamp.display()))
 }
 
-/// Writes a new file that only its owner can read (mode 0600), complete or not at all.
-///
-/// # Errors
-/// I/O errors with their path; a file that exists is never replaced.
-pub fn write_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::hard_link(&partial, path)
-    };
-    let written = write();
-    let removed = std::fs::remove_file(&partial);
-    written.and(removed).with_context(|| format!("write {}", path.display()))
-}
-
-/// Writes a file that only its owner can read in the place of another, complete or not at all.
-///
-/// # Errors
-/// I/O errors with their path.
-pub fn replace_secret(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let fresh = path.with_extension("new");
-    if fresh.exists() {
-        std::fs::remove_file(&fresh).with_context(|| format!("remove {}", fresh.display()))?;
-    }
-    write_secret(&fresh, content)?;
-    std::fs::rename(&fresh, path).with_context(|| format!("replace {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -91,19 +57,5 @@ mod tests {
             "{error}"
         );
         assert_eq!(std::fs::read_to_string(data.join(STAMP)).unwrap(), "devnet\n");
-    }
-
-    #[test]
-    fn a_secret_is_private_and_never_replaced_unasked() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("seed");
-        write_secret(&path, b"first").unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(write_secret(&path, b"second").is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"first");
-        replace_secret(&path, b"third").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"third");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

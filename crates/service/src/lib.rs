@@ -3,14 +3,16 @@
 
 mod data_dir;
 mod exit;
+mod files;
 pub mod log;
 mod settings;
 mod shutdown;
 mod socket;
 mod tls;
 
-pub use data_dir::{claim_data_dir, replace_secret, write_secret};
+pub use data_dir::claim_data_dir;
 pub use exit::{Misconfigured, exit};
+pub use files::{replace_secret, write_secret, write_whole};
 pub use settings::load_settings;
 pub use shutdown::on_signal;
 pub use socket::{Answer, Input, LocalApi, bind_tcp};

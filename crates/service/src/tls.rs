@@ -2,7 +2,7 @@
 //! for browsers, whose owners compare its fingerprint. No authority vouches for it.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-use crate::{Misconfigured, write_secret};
+use crate::{Misconfigured, write_secret, write_whole};
 
 /// What a machine is called when nobody asks.
 const NAME: &str = "poolbox.local";
@@ -116,7 +116,7 @@ impl OwnCertificate {
         if !certificate_file.exists() {
             let key = KeyPair::from_pem(&key).map_err(|error| unusable(&key_file, &error))?;
             let certificate = self.certify(&key, names(more)).context("make a certificate for TLS")?;
-            write_whole(&certificate_file, &certificate)?;
+            write_whole(&certificate_file, certificate.as_bytes(), 0o644)?;
         }
         let certificate = std::fs::read_to_string(&certificate_file)
             .with_context(|| format!("read {}", certificate_file.display()))?;
@@ -233,18 +233,6 @@ fn lan_address() -> Option<IpAddr> {
     // An address for documentation (RFC 5737): whatever is not local.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-/// Writes a file complete or not at all, also when the power goes.
-fn write_whole(path: &Path, content: &str) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let write = || -> io::Result<()> {
-        let mut file = std::fs::File::create(&partial)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    };
-    write().with_context(|| format!("write {}", path.display()))
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {

@@ -2,9 +2,8 @@
 //! is in the pockets, one a unit.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use cdk::nuts::{CurrencyUnit, PublicKey, State};
 use cdk::wallet::{MintConnector, WalletBuilder};
 use cdk_common::database::WalletDatabase;
 use cdk_sqlite::WalletSqliteDatabase;
-use poolbox_service::write_secret;
+use poolbox_service::{replace_secret, write_secret};
 
 use crate::{Pocket, Slip};
 
@@ -205,19 +204,10 @@ impl Purse {
 
     /// Written whole or not at all: it is money that the wallet no longer has.
     fn keep(&self, slip: &Slip) -> anyhow::Result<()> {
-        let path = self.slip(slip);
-        let partial = path.with_extension("partial");
-        let write = || {
-            let folder = self.folder.join(SLIPS);
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-            file.write_all(&serde_json::to_vec(slip)?)?;
-            file.sync_all()?;
-            std::fs::rename(&partial, &path)?;
-            File::open(&folder)?.sync_all()
-        };
-        write().with_context(|| format!("write {}", path.display()))
+        let folder = self.folder.join(SLIPS);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.with_context(|| format!("make {}", folder.display()))?;
+        replace_secret(&self.slip(slip), &serde_json::to_vec(slip)?)
     }
 }
 

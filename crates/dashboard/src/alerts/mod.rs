@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use poolbox_service::write_whole;
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -296,12 +296,7 @@ impl Alerts {
         let _turn = self.turn.lock().await;
         let bytes = serde_json::to_vec(&*self.book());
         let file = self.dir.join(BOOK);
-        let write = move || -> anyhow::Result<()> {
-            let partial = file.with_extension("partial");
-            std::fs::write(&partial, bytes?)
-                .and_then(|()| std::fs::rename(&partial, &file))
-                .with_context(|| format!("write {}", file.display()))
-        };
+        let write = move || write_whole(&file, &bytes?, 0o640);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
             tracing::warn!(
                 error = format!("{error:#}"),

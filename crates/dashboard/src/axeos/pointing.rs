@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use poolbox_api::pool;
+use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -216,9 +217,7 @@ impl Pointings {
 
     fn save(&self) -> anyhow::Result<()> {
         let text = serde_json::to_vec(&*self.list())?;
-        let partial = self.file.with_extension("partial");
-        std::fs::write(&partial, text)
-            .and_then(|()| std::fs::rename(&partial, &self.file))
+        write_whole(&self.file, &text, 0o640)
             .context("what is changed at miners cannot be written down; is the disk full?")
     }
 

@@ -9,14 +9,11 @@ mod place;
 mod tests;
 mod upload;
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use poolbox_service::{replace_secret, write_whole};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -146,12 +143,10 @@ impl Backups {
     pub fn note_taken(&self, made_at: u64) {
         let taken = Taken { made_at };
         *lock(&self.taken) = Some(taken);
-        let write = || -> anyhow::Result<()> {
-            let partial = self.file.with_extension("partial");
-            std::fs::write(&partial, serde_json::to_vec(&taken)?)?;
-            Ok(std::fs::rename(&partial, &self.file)?)
-        };
-        match write() {
+        let written = serde_json::to_vec(&taken)
+            .map_err(Into::into)
+            .and_then(|text| write_whole(&self.file, &text, 0o640));
+        match written {
             Ok(()) => tracing::info!(made_at, "a backup was fetched"),
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "that a backup was fetched was not kept")
@@ -209,18 +204,7 @@ impl Backups {
 
     /// Whole or not at all, and for nobody else.
     fn write(&self, errand: Errand, passphrase: &str) -> anyhow::Result<()> {
-        let (path, partial) = (self.request(errand), self.request(errand).with_extension("partial"));
-        if let Err(error) = std::fs::remove_file(&partial)
-            && error.kind() != ErrorKind::NotFound
-        {
-            return Err(error).with_context(|| format!("remove {}", partial.display()));
-        }
-        let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-            writeln!(file, "{passphrase}")?;
-            std::fs::rename(&partial, &path)
-        };
-        write().with_context(|| format!("write {}", path.display()))
+        replace_secret(&self.request(errand), format!("{passphrase}\n").as_bytes())
     }
 }
 

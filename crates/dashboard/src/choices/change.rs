@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
@@ -82,9 +83,6 @@ pub fn load(file: &Path) -> Vec<Change> {
 pub fn save(file: &Path, changes: &mut Vec<Change>) -> anyhow::Result<()> {
     let surplus = changes.len().saturating_sub(MAX_KEPT);
     changes.drain(..surplus);
-    let partial = file.with_extension("partial");
-    let text = serde_json::to_vec(changes)?;
-    std::fs::write(&partial, text)
-        .and_then(|()| std::fs::rename(&partial, file))
+    write_whole(file, &serde_json::to_vec(changes)?, 0o640)
         .context("the change cannot be written down; is the disk full?")
 }

@@ -1,13 +1,12 @@
 //! The files that the dashboard may write, and those of the image: read, and replaced whole. `apply` is
 //! written last; what waits for it restarts the services named in it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use poolbox_accounting::Network;
+use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 
 use super::texts::{MINT, POOL, Texts};
@@ -196,17 +195,8 @@ impl Place {
             };
         };
         let folder = path.parent().context("a settings file has no folder")?;
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(folder)?;
-            let partial = path.with_extension("partial");
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&partial)?;
-            file.write_all(content.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&partial, &path)?;
-            File::open(folder)?.sync_all()
-        };
-        write().with_context(|| format!("write {shown}"))
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        write_whole(&path, content.as_bytes(), 0o640)
     }
 }
 
