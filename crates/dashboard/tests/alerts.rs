@@ -2,7 +2,6 @@
 //! server that stands for a webhook and, as a fake, for ntfy.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Uri;
+use poolbox_testnode::free_port;
 use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ struct Dashboard {
 
 impl Dashboard {
     async fn start(dir: &Path, alerts: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let shown = dir.display();
         let settings = format!(
             "data_dir = '{shown}/data'\npool_socket = '{shown}/no.sock'\nlisten = '127.0.0.1:{port}'\n\

@@ -2,12 +2,11 @@
 //! pays the address that asks; a pool whose coinbase pays somebody else is stopped.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use poolbox_testnode::TestNode;
+use poolbox_testnode::{TestNode, free_port};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -29,7 +28,7 @@ impl Box {
     /// `pool` and `dashboard` are lines of their settings.
     fn start(node: &TestNode, pool: &str, dashboard: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("pbc").tempdir_in("/tmp").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let shown = dir.path().display();
         std::fs::write(dir.path().join("one"), ONE).unwrap();
         std::fs::write(dir.path().join("two"), TWO).unwrap();

@@ -2,11 +2,11 @@
 //! certificate, and sessions that do not cross from one port to the other.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is the failure of a test")]
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use poolbox_testnode::free_port;
 use reqwest_tls::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE};
 use reqwest_tls::redirect::Policy;
 use reqwest_tls::{Certificate, Client, Response};
@@ -23,8 +23,7 @@ struct Dashboard {
 
 impl Dashboard {
     async fn start(dir: &Path) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (open, encrypted) = (free(), free());
+        let (open, encrypted) = (free_port(), free_port());
         let shown = dir.display();
         let settings = format!(
             "data_dir = '{shown}/data'\npool_socket = '{shown}/no.sock'\nlisten = '127.0.0.1:{open}'\n\

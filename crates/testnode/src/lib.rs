@@ -16,6 +16,7 @@ use poolbox_accounting::Network;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use process::free_port;
 pub use redis::TestRedis;
 
 /// Pays to anyone; what `mine` mines to.
@@ -57,7 +58,7 @@ impl TestNode {
         let mut node = Self { network, directory, rpc_port: 0, child: None };
         // Another process can take the free port between its choice and the node's bind.
         for _ in 0..3 {
-            node.rpc_port = process::free_port();
+            node.rpc_port = free_port();
             node.write_config();
             if node.spawn() {
                 return node;

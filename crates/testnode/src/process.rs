@@ -1,6 +1,5 @@
 //! Finding and starting the node's programs.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,10 +23,7 @@ pub fn quiet(program: &Path) -> Command {
     command
 }
 
-/// A TCP port of the loopback interface that nobody listens on right now.
+/// A TCP port of the loopback interface that nobody listens at.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("the loopback interface has free ports")
-        .port()
+    poolbox_service::free_port().expect("the loopback interface has free ports")
 }

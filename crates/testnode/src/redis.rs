@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::process::free_port;
-
 /// How long the server may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,11 +45,6 @@ impl TestRedis {
         let mut redis = Self { options: options.collect(), directory, child: None };
         redis.restart();
         redis
-    }
-
-    /// A port that nobody listens on.
-    pub fn free_port() -> u16 {
-        free_port()
     }
 
     /// Its unix socket.

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use poolbox_journal::{QueueError, QuoteQueue, StreamQueue};
-use poolbox_testnode::TestRedis;
+use poolbox_testnode::{TestRedis, free_port};
 use serde_json::json;
 
 use crate::audit::NETWORK;
@@ -33,7 +33,7 @@ async fn a_user_with_a_password_over_tls_takes_everything_and_nobody_else_does()
     let wrong = file("wrong");
     let acl = format!("user default off\nuser pool on >{SECRET} {RIGHTS}\n");
     std::fs::write(file("users.acl"), acl).unwrap();
-    let port = TestRedis::free_port();
+    let port = free_port();
     let options = [
         format!("--port 0 --tls-port {port} --tls-auth-clients no"),
         "--tls-cert-file DIR/cert.pem --tls-key-file DIR/key.pem --tls-ca-cert-file DIR/cert.pem".to_owned(),

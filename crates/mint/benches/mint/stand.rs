@@ -34,7 +34,7 @@ impl Stand {
         let node = TestNode::regtest();
         node.mine(3);
         let dir = tempfile::Builder::new().prefix("pbb").tempdir_in("/tmp")?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = poolbox_service::free_port()?;
         let settings = format!(
             "network = 'regtest'\ndata_dir = '{dir}/mint'\njournal = '{dir}/journal'\nlisten = '127.0.0.1:{port}'\n\
              [node]\nrpc_port = {rpc}\ncookie_file = '{cookie}'\n[epochs]\nconfirmations = 1\n",

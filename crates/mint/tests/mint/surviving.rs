@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::rig::{Person, Rig, free_port, method, mint_command, until_state};
+use crate::rig::{Person, Rig, method, mint_command, until_state};
 use poolbox_accounting::{EpochId, EpochState, Owner, Sats, Work};
 use poolbox_mint::ledger::{Credit, Place, Redeemed};
+use poolbox_testnode::free_port;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

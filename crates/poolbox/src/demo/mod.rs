@@ -4,6 +4,7 @@ mod child;
 mod devnet;
 mod line;
 mod payee;
+mod ports;
 mod processes;
 mod setup;
 mod summary;
@@ -44,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3338, value_name = "N", value_parser = port())]
     mint_port: u16,
     /// Where browsers see the box.
-    #[arg(long, default_value_t = setup::DASHBOARD_PORT, value_name = "N", value_parser = port())]
+    #[arg(long, default_value_t = ports::DASHBOARD, value_name = "N", value_parser = port())]
     dashboard_port: u16,
     /// Where browsers see it encrypted; 3443, or any free one where that is taken or --dashboard-port is set.
     #[arg(long, value_name = "N", value_parser = port())]

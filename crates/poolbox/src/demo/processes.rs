@@ -124,16 +124,15 @@ impl Processes {
 
     /// Says what runs where.
     pub fn announce(&self) {
-        let Ready { place, mint_port, .. } = &self.ready;
+        let Ready { place, ports, .. } = &self.ready;
+        let mint = format!("http://127.0.0.1:{}", ports.mint);
         eprintln!();
         eprintln!("The box runs on devnet. Ctrl-C stops it; the next start goes on with this chain.");
         eprintln!("  miners    {}   any user name, as garage.bitaxe", self.ready.stratum_v1());
         if let Ok(url) = self.ready.stratum_v2() {
             eprintln!("            {url}");
         }
-        eprintln!(
-            "  wallets   http://127.0.0.1:{mint_port}             every unit: http://127.0.0.1:{mint_port}/ehash"
-        );
+        eprintln!("  wallets   {mint}             every unit: {mint}/ehash");
         let state = place.root().display();
         eprintln!("  look      {}   in a browser", self.ready.dashboard());
         eprintln!(

@@ -1,15 +1,15 @@
 //! What the demo needs before it starts: checked first, written after, so that a mistake changes nothing.
 
 use std::fs::{File, TryLockError};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use poolbox_accounting::Network;
-use poolbox_service::{Misconfigured, claim_data_dir, write_secret};
+use poolbox_service::{Misconfigured, claim_data_dir, free_port, write_secret};
 use tokio::process::Command;
 
 use super::Options;
+use super::ports::Ports;
 use crate::place::Place;
 
 /// Folders and files that `--fresh` removes; nothing else in the state directory is touched.
@@ -17,9 +17,6 @@ const OWN: [&str; 6] = ["node", "pool", "mint", "dashboard", "wallets", "logs"];
 /// File that is locked for as long as the demo runs.
 const LOCK: &str = "demo.lock";
 const PROGRAMS: [&str; 4] = ["poolbox-pool", "poolbox-mint", "poolbox-dashboard", "poolbox-miner"];
-/// Where browsers see the box unless said otherwise, and where they see it encrypted.
-pub const DASHBOARD_PORT: u16 = 3380;
-const DASHBOARD_TLS_PORT: u16 = 3443;
 /// User of the node's RPC. Its password is made at the first start.
 const RPC_USER: &str = "poolbox";
 
@@ -29,11 +26,7 @@ pub struct Setup {
     fresh: bool,
     bin_dir: PathBuf,
     node: PathBuf,
-    stratum_port: u16,
-    stratum_v2_port: u16,
-    mint_port: u16,
-    dashboard_port: u16,
-    dashboard_tls_port: u16,
+    ports: Ports,
 }
 
 /// A demo whose files are written.
@@ -42,16 +35,8 @@ pub struct Ready {
     pub place: Place,
     /// The bitcoin-node program; bitcoin-cli lies beside it.
     pub node: PathBuf,
-    /// Where Sv1 miners connect.
-    pub stratum_port: u16,
-    /// Where Sv2 miners connect.
-    pub stratum_v2_port: u16,
-    /// Where wallets connect.
-    pub mint_port: u16,
-    /// Where browsers see the box.
-    pub dashboard_port: u16,
-    /// Where they see it encrypted.
-    pub dashboard_tls_port: u16,
+    /// Where it is reached.
+    pub ports: Ports,
     bin_dir: PathBuf,
     /// Held for as long as the demo runs.
     _lock: File,
@@ -70,7 +55,7 @@ impl Ready {
 
     /// Where Sv1 miners connect.
     pub fn stratum_v1(&self) -> String {
-        format!("stratum+tcp://127.0.0.1:{}", self.stratum_port)
+        format!("stratum+tcp://127.0.0.1:{}", self.ports.stratum_v1)
     }
 
     /// Where Sv2 miners connect, with the key that the pool made at its first start.
@@ -80,17 +65,17 @@ impl Ready {
     pub fn stratum_v2(&self) -> anyhow::Result<String> {
         let path = self.place.of("pool").join("sv2_authority.pub");
         let key = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        Ok(format!("stratum2+tcp://127.0.0.1:{}/{}", self.stratum_v2_port, key.trim()))
+        Ok(format!("stratum2+tcp://127.0.0.1:{}/{}", self.ports.stratum_v2, key.trim()))
     }
 
     /// Where browsers see the box.
     pub fn dashboard(&self) -> String {
-        format!("http://127.0.0.1:{}", self.dashboard_port)
+        format!("http://127.0.0.1:{}", self.ports.dashboard)
     }
 
     /// Where browsers see it encrypted.
     pub fn dashboard_tls(&self) -> String {
-        format!("https://127.0.0.1:{}", self.dashboard_tls_port)
+        format!("https://127.0.0.1:{}", self.ports.dashboard_tls)
     }
 
     /// The node's data directory.
@@ -121,49 +106,13 @@ impl Setup {
             // Before the ports, which a demo that runs here holds as well.
             drop(lock(place)?);
         }
-        let dashboard_tls_port = match options.dashboard_tls_port {
-            Some(port) => port,
-            None => usual_or_free(options.dashboard_port)?,
-        };
-        let ports = [
-            ("--stratum-port", options.stratum_port),
-            ("--stratum-v2-port", options.stratum_v2_port),
-            ("--mint-port", options.mint_port),
-            ("--dashboard-port", options.dashboard_port),
-            ("--dashboard-tls-port", dashboard_tls_port),
-        ];
-        for (nth, (flag, port)) in ports.iter().enumerate() {
-            free_port(flag, *port)?;
-            if let Some((other, _)) = ports.iter().take(nth).find(|(_, other)| other == port) {
-                return Err(Misconfigured::new(format!("{other} and {flag} must differ")).into());
-            }
-        }
-        Ok(Self {
-            place: place.clone(),
-            fresh: options.fresh,
-            bin_dir,
-            node,
-            stratum_port: options.stratum_port,
-            stratum_v2_port: options.stratum_v2_port,
-            mint_port: options.mint_port,
-            dashboard_port: options.dashboard_port,
-            dashboard_tls_port,
-        })
+        let ports = Ports::check(options)?;
+        Ok(Self { place: place.clone(), fresh: options.fresh, bin_dir, node, ports })
     }
 
     /// Makes the state directory and writes every settings file.
     pub fn prepare(self) -> anyhow::Result<Ready> {
-        let Self {
-            place,
-            fresh,
-            bin_dir,
-            node,
-            stratum_port,
-            stratum_v2_port,
-            mint_port,
-            dashboard_port,
-            dashboard_tls_port,
-        } = self;
+        let Self { place, fresh, bin_dir, node, ports } = self;
         claim_data_dir(place.root(), Network::Devnet)?;
         let lock = lock(&place)?;
         if fresh {
@@ -178,17 +127,7 @@ impl Setup {
             std::fs::create_dir_all(place.of(name))
                 .with_context(|| format!("make {}", place.of(name).display()))?;
         }
-        let ready = Ready {
-            place,
-            node,
-            stratum_port,
-            stratum_v2_port,
-            mint_port,
-            dashboard_port,
-            dashboard_tls_port,
-            bin_dir,
-            _lock: lock,
-        };
+        let ready = Ready { place, node, ports, bin_dir, _lock: lock };
         ready.write_settings()?;
         Ok(ready)
     }
@@ -202,7 +141,7 @@ impl Ready {
         }
         let password = std::fs::read_to_string(&password_file).context("read the node's RPC password")?;
         // Not a fixed port: a real signet node may run on this machine.
-        let rpc_port = some_free_port()?;
+        let rpc_port = free_port()?;
         let node_log = self.place.logs().join("node.log");
         let conf = self.node_dir().join("bitcoin.conf");
         if conf.exists() {
@@ -234,7 +173,8 @@ impl Ready {
         ];
         let node = [("ipc_socket", text(socket))].into_iter().chain(rpc.clone());
         pool.insert("node".into(), table(node));
-        for (protocol, port) in [("stratum_v1", self.stratum_port), ("stratum_v2", self.stratum_v2_port)] {
+        for (protocol, port) in [("stratum_v1", self.ports.stratum_v1), ("stratum_v2", self.ports.stratum_v2)]
+        {
             pool.insert(protocol.into(), table([("listen", format!("127.0.0.1:{port}").into())]));
         }
         write(&self.settings("pool"), &pool)?;
@@ -244,15 +184,15 @@ impl Ready {
             first_block = 0
         };
         mint.insert("data_dir".into(), text(self.place.of("mint")));
-        mint.insert("listen".into(), format!("127.0.0.1:{}", self.mint_port).into());
+        mint.insert("listen".into(), format!("127.0.0.1:{}", self.ports.mint).into());
         mint.insert("journal".into(), text(self.place.of("pool").join("journal.sqlite")));
         mint.insert("node".into(), table(rpc.clone()));
         write(&self.settings("mint"), &mint)?;
 
         let dashboard = [
             ("data_dir", text(self.place.of("dashboard"))),
-            ("listen", format!("127.0.0.1:{}", self.dashboard_port).into()),
-            ("listen_tls", format!("127.0.0.1:{}", self.dashboard_tls_port).into()),
+            ("listen", format!("127.0.0.1:{}", self.ports.dashboard).into()),
+            ("listen_tls", format!("127.0.0.1:{}", self.ports.dashboard_tls).into()),
             ("pool_socket", text(self.place.of("pool").join("pool.sock"))),
             ("mint_socket", text(self.place.of("mint").join("mint.sock"))),
             ("log_dir", text(self.place.logs())),
@@ -345,27 +285,6 @@ fn lock(place: &Place) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
-}
-
-fn free_port(flag: &str, port: u16) -> Result<(), Misconfigured> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|error| {
-        let reason = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "is in use by another program".to_owned(),
-            _ => format!("cannot be used ({error})"),
-        };
-        Misconfigured::new(format!("port {port} {reason}; stop that program or choose another with {flag}"))
-    })
-}
-
-/// The encrypted port of a dashboard on `beside`: nobody has asked for a certain one, so none that is taken.
-fn usual_or_free(beside: u16) -> anyhow::Result<u16> {
-    let usual = beside == DASHBOARD_PORT && free_port("", DASHBOARD_TLS_PORT).is_ok();
-    if usual { Ok(DASHBOARD_TLS_PORT) } else { some_free_port() }
-}
-
-fn some_free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// 32 random bytes in hex.

@@ -129,7 +129,7 @@ pub async fn collect(processes: &Processes, line: &Line) -> Summary {
         },
         urls: Urls {
             dashboard: processes.ready.dashboard(),
-            mint: format!("http://127.0.0.1:{}", processes.ready.mint_port),
+            mint: format!("http://127.0.0.1:{}", processes.ready.ports.mint),
             stratum_v1: processes.ready.stratum_v1(),
             stratum_v2: processes.ready.stratum_v2().ok(),
         },

@@ -32,7 +32,7 @@ use poolbox_accounting::{EpochId, EpochState, Identity, Network, Owner, ShareSeq
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_mint::ledger::{self, Place};
-use poolbox_testnode::{TestNode, TestRedis};
+use poolbox_testnode::{TestNode, TestRedis, free_port};
 use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
@@ -462,8 +462,4 @@ pub fn mint_command(settings: &Path, log: &Path) -> Command {
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_poolbox-mint")]);
     command.arg("--config").arg(settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

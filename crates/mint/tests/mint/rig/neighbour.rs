@@ -13,9 +13,10 @@ use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentSt
 use ldk_node::{Event, Node};
 use poolbox_accounting::Sats;
 use poolbox_api::mint as api;
+use poolbox_testnode::free_port;
 use serde::de::DeserializeOwned;
 
-use super::{Rig, free_port};
+use super::Rig;
 
 /// Another Lightning node, of the tests' own.
 pub struct Neighbour {
