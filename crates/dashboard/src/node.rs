@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use poolbox_service::NodeSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::now;
-use crate::settings::{NodeLogin, NodeSettings};
 
 /// A busy node answers late; a page never waits for it.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -110,10 +110,11 @@ impl Node {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: &str) -> anyhow::Result<T> {
-        let (user, password) = self.login()?;
+        // What is below the first sentence names files, and pages show the first.
+        let login = self.settings.login.read().context("the node's login cannot be read")?;
         let url = format!("http://{}:{}/", self.settings.host, self.settings.port);
         let body = serde_json::json!({ "jsonrpc": "1.0", "id": "dashboard", "method": method, "params": [] });
-        let sent = self.http.post(url).basic_auth(user, Some(password)).json(&body).send().await;
+        let sent = self.http.post(url).basic_auth(login.user, Some(login.password)).json(&body).send().await;
         // Without the address: the sentence is for people.
         let answer = sent.map_err(|_| anyhow::anyhow!("the node does not answer"))?;
         if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
@@ -125,20 +126,6 @@ impl Node {
             (Some(result), _) => Ok(result),
             (None, Some(refusal)) => bail!("the node says: {}", refusal.message),
             (None, None) => bail!("the node's answer is empty"),
-        }
-    }
-
-    fn login(&self) -> anyhow::Result<(String, String)> {
-        match &self.settings.login {
-            NodeLogin::Cookie(file) => {
-                let text = std::fs::read_to_string(file).context("the node's cookie cannot be read")?;
-                let parts = text.trim().split_once(':').context("the node's cookie is not one")?;
-                Ok((parts.0.to_owned(), parts.1.to_owned()))
-            }
-            NodeLogin::Password { user, file } => {
-                let text = std::fs::read_to_string(file).context("the node's password cannot be read")?;
-                Ok((user.clone(), text.trim().to_owned()))
-            }
         }
     }
 }

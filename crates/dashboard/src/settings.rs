@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use poolbox_service::{Misconfigured, load_settings};
+use poolbox_service::{Misconfigured, NodeSettings, load_settings};
 use serde::Deserialize;
 
 use crate::alerts::{AlertSettings, Kind, LEAST_SILENCE_S, Topic, Way};
@@ -30,22 +30,11 @@ struct Raw {
     #[serde(default)]
     loopback_miners: bool,
     coinbase_descriptor_file: Option<PathBuf>,
-    node: Option<RawNode>,
+    node: Option<NodeSettings>,
     #[serde(rename = "box")]
     place: Option<Place>,
     #[serde(default)]
     alerts: RawAlerts,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNode {
-    #[serde(default = "default_rpc_host")]
-    rpc_host: String,
-    rpc_port: u16,
-    cookie_file: Option<PathBuf>,
-    user: Option<String>,
-    password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,10 +47,6 @@ struct RawAlerts {
     token_file: Option<PathBuf>,
     events: Option<Vec<String>>,
     silent_after_s: Option<u64>,
-}
-
-fn default_rpc_host() -> String {
-    "127.0.0.1".to_owned()
 }
 
 /// Settings of the dashboard.
@@ -95,32 +80,6 @@ pub struct Settings {
     pub place: Option<Place>,
     /// What is told to whom.
     pub alerts: AlertSettings,
-}
-
-/// How to reach the node's RPC.
-#[derive(Clone, Debug)]
-pub struct NodeSettings {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Who we are.
-    pub login: NodeLogin,
-}
-
-/// Where the RPC's user and password are found; read anew for every call, as a cookie changes with
-/// every start of the node.
-#[derive(Clone, Debug)]
-pub enum NodeLogin {
-    /// The node's own cookie.
-    Cookie(PathBuf),
-    /// A user and a file with the password.
-    Password {
-        /// `rpcuser`.
-        user: String,
-        /// File whose only line is `rpcpassword`.
-        file: PathBuf,
-    },
 }
 
 impl Settings {
@@ -158,25 +117,10 @@ impl Settings {
             miner_host: raw.miner_host,
             loopback_miners: raw.loopback_miners,
             coinbase_descriptor_file: raw.coinbase_descriptor_file,
-            node: raw.node.map(RawNode::check).transpose()?,
+            node: raw.node,
             place: raw.place.map(Place::check).transpose()?,
             alerts: raw.alerts.check()?,
         })
-    }
-}
-
-impl RawNode {
-    fn check(self) -> Result<NodeSettings, Misconfigured> {
-        let login = match (self.cookie_file, self.user, self.password_file) {
-            (Some(file), None, None) => NodeLogin::Cookie(file),
-            (None, Some(user), Some(file)) => NodeLogin::Password { user, file },
-            _ => {
-                return Err(Misconfigured::new(
-                    "[node] needs either cookie_file, or user and password_file; give one of the two",
-                ));
-            }
-        };
-        Ok(NodeSettings { host: self.rpc_host, port: self.rpc_port, login })
     }
 }
 

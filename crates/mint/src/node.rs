@@ -8,9 +8,8 @@ use bitcoin::block::Header;
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{Block, BlockHash};
 use bitcoincore_rpc::{Auth, Client, RpcApi, jsonrpc};
+use poolbox_service::NodeSettings;
 use serde::Deserialize;
-
-use crate::settings::NodeSettings;
 
 /// Bitcoin Core's error code for what it does not have.
 const NOT_FOUND: i32 = -5;

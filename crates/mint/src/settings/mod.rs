@@ -4,7 +4,6 @@
 mod epochs;
 mod lightning;
 mod limits;
-mod node;
 mod payouts;
 mod queue;
 mod treasury;
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use poolbox_accounting::{EpochRules, FeePpm, Network};
 use poolbox_journal::RedisSettings;
-use poolbox_service::Misconfigured;
+use poolbox_service::{Misconfigured, NodeSettings};
 use serde::Deserialize;
 
 use crate::units::EPOCHS_AHEAD;
@@ -23,8 +22,6 @@ use lightning::RawLightning;
 pub use lightning::{LightningSettings, NoPeer, Peer};
 pub use limits::Limits;
 use limits::RawLimits;
-use node::RawNode;
-pub use node::{Credentials, NodeLogin, NodeSettings};
 use payouts::RawPayouts;
 pub use payouts::{PayoutSettings, Terms};
 pub use queue::QueueSource;
@@ -80,7 +77,7 @@ struct RawSettings {
     redis: Option<RedisSettings>,
     api_socket: Option<PathBuf>,
     log_file: Option<PathBuf>,
-    node: RawNode,
+    node: NodeSettings,
     #[serde(default)]
     epochs: RawEpochs,
     #[serde(default)]
@@ -126,7 +123,7 @@ impl RawSettings {
             api_socket: self.api_socket.unwrap_or_else(|| self.data_dir.join("mint.sock")),
             data_dir: self.data_dir,
             log_file: self.log_file,
-            node: self.node.check()?,
+            node: self.node,
             rules: self.epochs.check(self.network)?,
             treasury: self.treasury.check(self.network)?,
             lightning: self.lightning.map(RawLightning::check).transpose()?,

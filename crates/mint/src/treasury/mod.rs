@@ -20,6 +20,7 @@ use cdk_common::QuoteId;
 use cdk_common::database::DynKVStore;
 use cdk_common::payment::{MintPayment, PaymentIdentifier};
 use poolbox_accounting::{Network, Payout, Sats};
+use poolbox_service::{Credentials, NodeSettings};
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
 
 pub use ecash::{Ecash, EcashError, EcashReader, Melted, PendingMelt, Received};
@@ -32,7 +33,7 @@ pub use statement::{Statement, StatementError};
 
 use self::statement::Payable;
 use crate::keys::Keys;
-use crate::settings::{Credentials, NodeSettings, TreasurySettings};
+use crate::settings::TreasurySettings;
 
 /// Wallet transactions read at once.
 const PAGE: usize = 100;

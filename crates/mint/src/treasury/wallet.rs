@@ -8,10 +8,10 @@ use cdk_bdk::{BatchConfig, BitcoinRpcConfig, CdkBdk, ChainSource, FeeEstimationC
 use cdk_common::Amount;
 use cdk_common::common::FeeReserve;
 use poolbox_accounting::Network;
+use poolbox_service::Credentials;
 
 use super::{Opening, leftovers};
 use crate::crediting::unix_time;
-use crate::settings::Credentials;
 
 /// Smallest payment in or out, in sats.
 pub(super) const MIN_PAYMENT_SAT: u64 = 1000;

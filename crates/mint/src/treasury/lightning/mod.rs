@@ -32,13 +32,14 @@ use cdk_common::payment::MintPayment;
 use cdk_ldk_node::{BitcoinRpcConfig, CdkLdkNode, CdkLdkNodeBuilder, ChainSource, GossipSource};
 use ldk_node::lightning::ln::channelmanager::PaymentId;
 use poolbox_accounting::Network;
+use poolbox_service::{Credentials, NodeSettings};
 use tokio::sync::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::{Method, announce, withdraw};
 use crate::health::Health;
 use crate::keys::Keys;
-use crate::settings::{Credentials, LightningSettings, NodeSettings, Peer};
+use crate::settings::{LightningSettings, Peer};
 
 pub use channels::{Funds, Trouble};
 

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use poolbox_service::Misconfigured;
 use serde::Deserialize;
 
-/// How to reach the node's RPC.
-#[derive(Clone, Debug)]
+use crate::Misconfigured;
+
+/// How to reach the node's RPC. Read from `rpc_port`, `rpc_host` (127.0.0.1 unless set), and either `cookie_file` or
+/// `user` and `password_file`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Raw")]
 pub struct NodeSettings {
     /// Host name or address.
     pub host: String,
@@ -82,7 +85,7 @@ impl NodeLogin {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawNode {
+struct Raw {
     #[serde(default = "default_rpc_host")]
     rpc_host: String,
     rpc_port: u16,
@@ -95,9 +98,11 @@ fn default_rpc_host() -> String {
     "127.0.0.1".to_owned()
 }
 
-impl RawNode {
-    pub(super) fn check(self) -> Result<NodeSettings, Misconfigured> {
-        let login = match (self.cookie_file, self.user, self.password_file) {
+impl TryFrom<Raw> for NodeSettings {
+    type Error = Misconfigured;
+
+    fn try_from(raw: Raw) -> Result<Self, Misconfigured> {
+        let login = match (raw.cookie_file, raw.user, raw.password_file) {
             (Some(file), None, None) => NodeLogin::Cookie(file),
             (None, Some(user), Some(file)) => NodeLogin::Password { user, file },
             _ => {
@@ -106,13 +111,26 @@ impl RawNode {
                 ));
             }
         };
-        Ok(NodeSettings { host: self.rpc_host, port: self.rpc_port, login })
+        Ok(Self { host: raw.rpc_host, port: raw.rpc_port, login })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_way_to_log_in_is_given() {
+        let read = |text: &str| toml::from_str::<NodeSettings>(text);
+        let cookie = read("rpc_port = 8332\ncookie_file = '/n/.cookie'").unwrap();
+        assert_eq!((cookie.host.as_str(), cookie.port), ("127.0.0.1", 8332));
+        assert!(read("rpc_port = 1\nuser = 'me'\npassword_file = '/p'").is_ok());
+        for wrong in ["", "\nuser = 'me'", "\ncookie_file = '/c'\nuser = 'me'\npassword_file = '/p'"] {
+            let error = read(&format!("rpc_port = 1{wrong}")).unwrap_err();
+            assert!(error.message().contains("[node] needs either cookie_file"), "{error}");
+        }
+        assert!(read("rpc_port = 1\ncookie_file = '/c'\nhost = 'x'").is_err());
+    }
 
     #[test]
     fn a_cookie_is_read_and_never_shown() {
