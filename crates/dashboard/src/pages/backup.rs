@@ -17,6 +17,7 @@ use crate::app::{App, Refusal, Shared};
 use crate::backups::{Backups, Errand, MADE_LASTS, PASSPHRASE_LEAST, Progress, fits};
 use crate::frame::{Frame, Section, page_with};
 use crate::pages::door::Token;
+use crate::pages::encrypted::Offer;
 use crate::pages::seed::{Paper, paper};
 use crate::words;
 
@@ -37,6 +38,7 @@ struct Page {
     made: Option<Made>,
     least: usize,
     paper: Paper,
+    offer: Option<Offer>,
 }
 
 /// A backup that can be fetched.
@@ -198,6 +200,7 @@ async fn drawn(app: &App, visitor: &Visitor, trouble: Option<String>) -> Respons
         told,
         made,
         least: PASSPHRASE_LEAST,
+        offer: Offer::of(app, visitor, "/backup"),
         paper: paper(app).await,
     };
     page_with(status, &page)

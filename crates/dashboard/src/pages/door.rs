@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::admin::{Closed, MIN_LENGTH, Session, Visitor};
 use crate::app::{App, Shared};
 use crate::frame::{Frame, Section, page_with};
-use crate::wire::Wire;
+use crate::pages::encrypted::Offer;
 
 #[derive(Template)]
 #[template(path = "setup.html")]
@@ -28,25 +28,6 @@ struct Login {
     frame: Frame,
     trouble: Option<String>,
     offer: Option<Offer>,
-}
-
-/// The encrypted address, for who came over the open wire.
-struct Offer {
-    url: String,
-    fingerprint: String,
-    /// Whether a screen on the box shows the fingerprint too.
-    on_screen: bool,
-}
-
-impl Offer {
-    fn of(app: &App, visitor: &Visitor, path: &str) -> Option<Self> {
-        let encrypted = app.encrypted.as_ref().filter(|_| visitor.peer.wire == Wire::Open)?;
-        Some(Self {
-            url: encrypted.url(&visitor.host) + path,
-            fingerprint: encrypted.fingerprint.clone(),
-            on_screen: app.choices.is_some(),
-        })
-    }
 }
 
 /// The first password.

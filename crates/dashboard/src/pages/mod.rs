@@ -7,6 +7,7 @@ pub mod choices;
 pub mod claims;
 pub mod door;
 pub mod earnings;
+pub mod encrypted;
 pub mod logs;
 pub mod miners;
 pub mod missing;

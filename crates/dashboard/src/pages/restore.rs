@@ -17,6 +17,7 @@ use crate::frame::{Frame, Section, page_with};
 use crate::pages::backup::allowed;
 use crate::pages::claims::spoken;
 use crate::pages::door::Token;
+use crate::pages::encrypted::Offer;
 use crate::words;
 
 #[derive(Template)]
@@ -37,6 +38,7 @@ struct Page {
     held: Option<String>,
     /// Size of the uploaded file.
     uploaded: Option<String>,
+    offer: Option<Offer>,
 }
 
 /// The passphrase of the uploaded backup.
@@ -158,6 +160,7 @@ fn drawn(app: &App, visitor: &Visitor, trouble: Option<String>) -> Response {
         waits: restored.filter(|restored| restored.accepted_at.is_none()).map(made),
         accepted: restored.filter(|restored| restored.accepted_at.is_some()).map(made),
         held: held(&now),
+        offer: Offer::of(app, visitor, "/backup/restore"),
         uploaded: backups.uploaded().map(|lying| words::bytes(lying.bytes)),
         progress,
     };

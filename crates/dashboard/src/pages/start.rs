@@ -12,6 +12,7 @@ use crate::app::{App, Shared};
 use crate::choices::{Field, Mistake, Wish};
 use crate::frame::{Frame, Section, page_with};
 use crate::pages::choices::Fields;
+use crate::pages::encrypted::Offer;
 use crate::pages::seed::{Paper, paper};
 
 #[derive(Template)]
@@ -24,6 +25,7 @@ struct Page {
     network: String,
     /// Whether a box that was lost may be restored here.
     can_restore: bool,
+    offer: Option<Offer>,
 }
 
 /// Where on the way.
@@ -85,6 +87,7 @@ fn drawn(app: &App, visitor: &Visitor, step: Step, wish: &Wish, mistake: Option<
         step,
         network: wish.network.clone().unwrap_or_else(|| present.network.to_string()),
         can_restore: app.backups.is_some(),
+        offer: Offer::of(app, visitor, "/start?step=seed"),
         fields: Fields::new(&choices.place, &present, wish, mistake),
     };
     page_with(status, &page)

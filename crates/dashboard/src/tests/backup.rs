@@ -36,7 +36,7 @@ impl Box {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let more = format!(
-            "{}[box.backup]\nrequests_dir = '{1}/requests'\nanswers_dir = '{1}/answers'\nmade = '{1}/made/box.age'\n\
+            "listen_tls = '0.0.0.0:443'\n{}[box.backup]\nrequests_dir = '{1}/requests'\nanswers_dir = '{1}/answers'\nmade = '{1}/made/box.age'\n\
              uploaded = '{1}/uploaded/box.age'\n",
             fixture.in_settings(),
             dir.path().display(),
@@ -120,6 +120,17 @@ fn with_mint(reserve: u64, restored: Value) -> Snapshot {
         "epoch": 1, "ehash": { "credited": 7, "issued": 0, "redeemed": 0 }, "sats": sats, "restored": restored,
     });
     Snapshot { mint: Some(serde_json::from_value(mint).unwrap()), ..snapshot(1) }
+}
+
+#[tokio::test]
+async fn pages_of_passphrases_and_words_offer_the_encrypted_address() {
+    let all = Box::new(with_mint(0, json!(null)));
+    let (cookie, _) = all.admin().await;
+    for path in ["/backup", "/backup/restore", "/start?step=seed"] {
+        let page = all.rig.as_admin(path, &cookie).await.text;
+        assert!(page.contains(&format!("href=\"https://poolbox.local{path}\"")), "{path}: {page}");
+    }
+    assert!(!all.rig.as_admin("/start?step=miner", &cookie).await.text.contains("https://poolbox.local"));
 }
 
 #[tokio::test]
