@@ -3,6 +3,8 @@
 # the place of those in the image (pool.toml, mint.toml), are the dashboard's to write:
 #
 #   /var/lib/poolbox/settings/network              one word
+#   /var/lib/poolbox/settings/node-size            small, medium or all: blocks that the node keeps on mainnet
+#   /var/lib/poolbox/settings/updates              off
 #   /var/lib/poolbox/settings/<network>/pool.toml  instead of the image's
 #   /var/lib/poolbox/settings/<network>/mint.toml
 #   /var/lib/poolbox/settings/apply                written last: puts all of it into place, restarts the services
@@ -51,18 +53,34 @@ let
         cp --no-dereference ${chosen}/"$network/$file" "$new/$file"
       fi
     done
+    said() { # FILE: its word
+      # Not a link: it would let its owner read files of others.
+      if [ -f ${chosen}/"$1" ] && [ ! -L ${chosen}/"$1" ]; then head -c 20 ${chosen}/"$1" | tr -d '\n'; fi
+    }
+    wanted=$(said node-size)
+    case $wanted in small | medium | all) echo "$wanted" >"$new/node-size" ;; esac
+    if [ "$(said updates)" = off ]; then echo off >"$new/updates"; fi
     chmod 0644 "$new"/*
     rm -rf ${place}/settings
     mv "$new" ${place}/settings
 
-    # All blocks where there is room for them and for ten years more, else the latest.
     size=$(df --output=size -B1G ${common.state} | tail -n 1 | tr -d ' ')
-    if [ "$network" = mainnet ] && [ "$size" -lt 1500 ]; then
-      echo "NODE_ARGUMENTS=-prune=$((size > 120 ? 50000 : 10000))" >${place}/node.env
-    else
-      echo "NODE_ARGUMENTS=-prune=0" >${place}/node.env
+    case $network/$wanted in
+      mainnet/small) prune=10000 ;;
+      mainnet/medium) prune=50000 ;;
+      mainnet/all) prune=0 ;;
+      # All blocks where there is room for them and for ten years more, else the latest.
+      mainnet/*) prune=$((size >= 1500 ? 0 : size > 120 ? 50000 : 10000)) ;;
+      *) prune=0 ;;
+    esac
+    # A node that has removed blocks does not start when it is asked for all of them.
+    set -- ${common.state}/node/mainnet/blocks/blk*.dat
+    if [ "$prune" = 0 ] && [ "$network" = mainnet ] && [ -e "$1" ] && [ "''${1##*/}" != blk00000.dat ]; then
+      echo "the node has removed blocks already and goes on with the newest" >&2
+      prune=50000
     fi
-    echo "network $network, $(cat ${place}/node.env), disk $size GB"
+    echo "NODE_ARGUMENTS=-prune=$prune" >${place}/node.env
+    echo "network $network, blocks kept: ''${wanted:-by the disk}, -prune=$prune, disk $size GB"
   '';
 
   apply = pkgs.writeShellScript "poolbox-apply" ''

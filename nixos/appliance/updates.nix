@@ -29,6 +29,8 @@ let
       ReadOnly = "1";
     };
   };
+  # Unless they were turned off in the browser (./settings.nix).
+  allowed = "!/run/poolbox/settings/updates";
   # Noted before it is fetched, so that one that cannot be installed is told as well.
   offered = pkgs.writeShellScript "poolbox-offered" ''
     ${config.systemd.package}/lib/systemd/systemd-sysupdate check-new >/run/poolbox/offered.new || true
@@ -66,12 +68,14 @@ in
     environment.etc."systemd/import-pubring.gpg".source = cfg.keyring;
     # What verifies the signature.
     systemd.services.systemd-sysupdate = {
+      unitConfig.ConditionPathExists = allowed;
       path = [
         pkgs.coreutils
         pkgs.gnupgMinimal
       ];
       serviceConfig.ExecStartPre = "-${offered}";
     };
+    systemd.services.systemd-sysupdate-reboot.unitConfig.ConditionPathExists = allowed;
     systemd.sysupdate = {
       enable = true;
       timerConfig = {

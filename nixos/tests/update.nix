@@ -142,8 +142,14 @@ in
               assert label in labels(), labels()
           key = authority()
 
-      with subtest("an update goes into the other slot and becomes good"):
+      with subtest("updates that were turned off are not looked for"):
           offer("${uploaded nodes.good}")
+          box.succeed("echo off >/var/lib/poolbox/settings/updates; systemctl reload poolbox-settings.service")
+          box.succeed("systemctl start systemd-sysupdate.service")
+          assert kernels() == ["${name}_1.efi"], kernels()
+          box.succeed("rm /var/lib/poolbox/settings/updates; systemctl reload poolbox-settings.service")
+
+      with subtest("an update goes into the other slot and becomes good"):
           box.succeed("systemctl start systemd-sysupdate.service")
           assert kernels() == ["${name}_1.efi", "${name}_2+3-0.efi"], kernels()
           for label in ["store_1", "verity_1", "store_2", "verity_2"]:

@@ -53,6 +53,22 @@ check "settings that name no network are refused" bash -c "
   runuser -u poolbox-dashboard -- sh -c 'echo no network >$state/settings/network' && systemctl restart poolbox-settings &&
   grep -q mainnet /run/poolbox/settings/environment && systemctl start $(printf 'poolbox-%s ' $services)"
 
+keeps() { # WORD PRUNE: what the dashboard writes, and what the node is told
+  as poolbox-dashboard sh -c "echo '$1' >$state/settings/node-size" && systemctl reload poolbox-settings &&
+    grep -qx -- "NODE_ARGUMENTS=-prune=$2" /run/poolbox/node.env
+}
+usual=$(sed 's/.*=//' /run/poolbox/node.env)
+check "a node that keeps little" keeps small 10000
+check "a node that keeps more" keeps medium 50000
+check "a node that keeps all blocks" keeps all 0
+check "a word that is none counts for nothing" keeps 'all; reboot' "$usual"
+blocks=$state/node/mainnet/blocks
+mv $blocks/blk00000.dat /tmp/ && touch $blocks/blk00001.dat
+check "a node that has removed blocks is not asked for all" keeps all 50000
+rm $blocks/blk00001.dat && mv /tmp/blk00000.dat $blocks/
+check "as the disk allows" bash -c "rm $state/settings/node-size && systemctl reload poolbox-settings &&
+  grep -qx -- NODE_ARGUMENTS=-prune=$usual /run/poolbox/node.env"
+
 # --- devnet, chosen as the dashboard would
 as poolbox-dashboard sh -c "echo devnet >$state/settings/network && echo '$services' >$state/settings/apply"
 check "the dashboard's choice of a network is applied" within 60 chain_is signet
@@ -190,6 +206,11 @@ check "the fee is undone" browse --fail --data "token=$token&id=$change" $page/s
 check "the mint alone restarts for that too" within 60 only mint
 check "and the page says so" within 60 told "Undone: "
 check "nothing is chosen any more" not test -e "$state/settings/$(sed 's/.*=//' /run/poolbox/settings/environment)/mint.toml"
+check "what the node keeps on mainnet is chosen" choose node=small
+check "nothing has to restart for it here" within 60 told "Done\."
+check "the system has it" grep -qx small /run/poolbox/settings/node-size
+check "that is undone" browse --fail --data "token=$token&id=$change" $page/settings/undo
+check "and gone" within 60 not test -e /run/poolbox/settings/node-size
 pids >/tmp/pids
 check "the pool is asked to restart" browse --fail --data "token=$token&service=pool" $page/settings/restart
 check "the pool alone restarts" within 60 only pool

@@ -5,6 +5,7 @@ use poolbox_api::pool::Mode;
 use serde::Deserialize;
 
 use super::Place;
+use super::switches::{NodeSize, Switches};
 use crate::words;
 
 /// More sats than there will ever be.
@@ -23,6 +24,8 @@ pub struct Choice {
     pub mode: Mode,
     /// What the mint does; none on a box without one.
     pub mint: Option<Terms>,
+    /// Of the box, whatever the network.
+    pub switches: Switches,
 }
 
 /// What the mint keeps, and when it pays.
@@ -49,6 +52,10 @@ pub enum Field {
     Onchain,
     /// [`Terms::lightning_sat`]
     Lightning,
+    /// [`Switches::node`]
+    Node,
+    /// [`Switches::updates`]
+    Updates,
 }
 
 impl Field {
@@ -60,6 +67,8 @@ impl Field {
             Self::Fee => "The box's fee",
             Self::Onchain => "Pay bitcoin addresses from",
             Self::Lightning => "Pay Lightning addresses from",
+            Self::Node => "Blocks kept",
+            Self::Updates => "Updates",
         }
     }
 
@@ -119,6 +128,10 @@ pub struct Wish {
     pub onchain: Option<String>,
     /// [`Terms::lightning_sat`]; empty for as usual.
     pub lightning: Option<String>,
+    /// [`Switches::node`]
+    pub node: Option<String>,
+    /// [`Switches::updates`], `on` or `off`.
+    pub updates: Option<String>,
 }
 
 impl Wish {
@@ -146,6 +159,16 @@ impl Wish {
                 return Err(Mistake::in_field(Field::Mode, "this box has no mint, which mode pool needs."));
             }
             Some(_) => return Err(Mistake::in_field(Field::Mode, "choose pool or solo.")),
+        }
+        if let Some(name) = &self.node {
+            choice.switches.node = NodeSize::named(name)
+                .ok_or_else(|| Mistake::in_field(Field::Node, "choose one of those in the list."))?;
+        }
+        match self.updates.as_deref() {
+            None => {}
+            Some("on") => choice.switches.updates = true,
+            Some("off") => choice.switches.updates = false,
+            Some(_) => return Err(Mistake::in_field(Field::Updates, "choose on or off.")),
         }
         let Some(terms) = &mut choice.mint else { return Ok(choice) };
         if let Some(text) = &self.fee {
@@ -219,7 +242,12 @@ mod tests {
 
     fn present() -> Choice {
         let terms = Terms { fee_ppm: 0, onchain_sat: None, lightning_sat: Some(5) };
-        Choice { network: Network::Devnet, mode: Mode::Pool, mint: Some(terms) }
+        Choice {
+            network: Network::Devnet,
+            mode: Mode::Pool,
+            mint: Some(terms),
+            switches: Switches::default(),
+        }
     }
 
     #[test]
@@ -242,6 +270,10 @@ mod tests {
         for sats in ["-5", "1.000", "2100000000000001", "99999999999999999999", "<b>", ","] {
             let wish = Wish { onchain: Some(sats.into()), ..Wish::default() };
             assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Onchain), "{sats}");
+        }
+        for (node, updates, field) in [("huge", "on", Field::Node), ("all", "maybe", Field::Updates)] {
+            let wish = Wish { node: Some(node.into()), updates: Some(updates.into()), ..Wish::default() };
+            assert_eq!(wish.on(&present()).unwrap_err().field, Some(field));
         }
         let wish = Wish { mode: Some("proxy".into()), ..Wish::default() };
         assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Mode));

@@ -47,7 +47,7 @@ impl Fixture {
         let dir = dir.display();
         format!(
             "settings_dir = '{dir}/chosen'\nin_force_dir = '{dir}/force'\nimage_dir = '{dir}/image'\n\
-             network = 'mainnet'\nnetworks = ['mainnet', 'devnet']\n\
+             network = 'mainnet'\nnetworks = ['mainnet', 'devnet']\nupdates_from = 'https://example.org/'\n\
              services = ['template-provider', 'node', 'pool', 'mint', 'dashboard']\n\
              pool_program = '{FAKE_CHECK}'\nmint_program = '{FAKE_CHECK}'\n"
         )

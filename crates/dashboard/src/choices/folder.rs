@@ -9,6 +9,7 @@ use poolbox_accounting::Network;
 use poolbox_service::write_whole;
 use serde::{Deserialize, Serialize};
 
+use super::switches::{NODE_SIZE, Switches, UPDATES};
 use super::texts::{MINT, POOL, Texts};
 use super::{Place, Service};
 
@@ -26,6 +27,17 @@ pub struct Shelf {
     pub image: Texts,
     /// What takes their place, if anything does.
     pub own: Own,
+}
+
+/// What the files with one word each hold; none: the file is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// [`NETWORK`]
+    pub network: Option<String>,
+    /// [`NODE_SIZE`]
+    pub node_size: Option<String>,
+    /// [`UPDATES`]
+    pub updates: Option<String>,
 }
 
 /// Files that take the place of the image's.
@@ -59,6 +71,13 @@ impl Shelf {
     }
 }
 
+impl Held {
+    /// What they say, but for the network.
+    pub fn switches(&self) -> Switches {
+        Switches::read(self.node_size.as_deref(), self.updates.as_deref())
+    }
+}
+
 impl Swap {
     /// A swap, unless nothing changes.
     pub fn of(path: String, before: Option<String>, after: Option<String>) -> Option<Self> {
@@ -69,6 +88,13 @@ impl Swap {
     pub fn of_network(before: Option<String>, after: Network) -> Option<Self> {
         let is = before.as_deref().map(str::trim) == Some(after.name());
         Self::of(NETWORK.to_owned(), before, Some(format!("{after}\n"))).filter(|_| !is)
+    }
+
+    /// For one of the switches' files.
+    pub fn of_word(file: &str, before: Option<&String>, after: Switches) -> Option<Self> {
+        let after = after.word(file);
+        let is = before.map(|text| text.trim()) == after;
+        Self::of(file.to_owned(), before.cloned(), after.map(|word| format!("{word}\n"))).filter(|_| !is)
     }
 
     /// The other way round.
@@ -83,12 +109,13 @@ pub fn path_of(network: Network, file: &str) -> String {
 }
 
 impl Place {
-    /// What the file with the chosen network holds.
+    /// What the files with one word hold.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
-    pub fn chosen_network(&self) -> anyhow::Result<Option<String>> {
-        read_if_there(&self.settings_dir.join(NETWORK))
+    /// When one is there and cannot be read.
+    pub fn held(&self) -> anyhow::Result<Held> {
+        let read = |file| read_if_there(&self.settings_dir.join(file));
+        Ok(Held { network: read(NETWORK)?, node_size: read(NODE_SIZE)?, updates: read(UPDATES)? })
     }
 
     /// The network that the box is on, or goes to once it is applied.
@@ -96,7 +123,7 @@ impl Place {
     /// # Errors
     /// When the choice cannot be read.
     pub fn present_network(&self) -> anyhow::Result<Network> {
-        let chosen = self.chosen_network()?.and_then(|text| text.trim().parse().ok());
+        let chosen = self.held()?.network.and_then(|text| text.trim().parse().ok());
         Ok(chosen.filter(|network| self.networks.contains(network)).unwrap_or(self.network))
     }
 
@@ -123,7 +150,10 @@ impl Place {
         let read = || -> anyhow::Result<bool> {
             let texts = self.shelf(self.present_network()?)?.texts();
             let there = |file: &str| std::fs::read_to_string(self.in_force_dir.join(file));
-            Ok(there(POOL)? == texts.pool
+            let word = |file: &str| read_if_there(&self.in_force_dir.join(file));
+            let switches = Switches::read(word(NODE_SIZE)?.as_deref(), word(UPDATES)?.as_deref());
+            Ok(switches == self.held()?.switches()
+                && there(POOL)? == texts.pool
                 && texts.mint.map_or(Ok(true), |mint| there(MINT).map(|is| is == mint))?)
         };
         read().unwrap_or(false)
@@ -269,7 +299,7 @@ mod tests {
         fixture.choose("network", "signet\n");
         let error = fixture.place.swap_back(&swaps).unwrap_err().to_string();
         assert!(error.contains("network was changed by somebody else"), "{error}");
-        assert_eq!(fixture.place.chosen_network().unwrap().as_deref(), Some("signet\n"));
+        assert_eq!(fixture.place.held().unwrap().network.as_deref(), Some("signet\n"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod place;
 mod plan;
 mod service;
 mod texts;
+mod switches;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ pub use self::place::Place;
 pub use self::plan::{Plan, USUAL_LIGHTNING_SAT, USUAL_ONCHAIN_SAT, mode_spoken};
 pub use self::service::Service;
 use self::texts::{MINT, POOL};
+pub use self::switches::NodeSize;
 use crate::feed::{Snapshot, now};
 
 /// The keeper of what is chosen.
@@ -59,28 +61,35 @@ impl Choices {
     pub fn present_on(&self, wish: &Wish) -> Result<Choice, Mistake> {
         let present = self.place.present_network().map_err(|error| unreadable(&error))?;
         let network = wish.network(&self.place, present).unwrap_or(present);
-        let read = || -> anyhow::Result<Choice> { Ok(self.place.shelf(network)?.texts().choice()?) };
+        let read = || -> anyhow::Result<Choice> {
+            Ok(self.place.shelf(network)?.texts().choice(self.place.held()?.switches())?)
+        };
         read().map_err(|error| unreadable(&error))
     }
 
-    /// What a wish would change, found well by the programs concerned. Nothing is changed.
+    /// What a wish would change, found well by the programs concerned and by what the box says `now`. Nothing is
+    /// changed.
     ///
     /// # Errors
     /// [`Mistake`].
-    pub async fn plan(&self, wish: &Wish) -> Result<Plan, Mistake> {
+    pub async fn plan(&self, wish: &Wish, now: &Snapshot) -> Result<Plan, Mistake> {
         let _turn = self.turn.lock().await;
-        self.checked(wish).await
+        self.checked(wish, now).await
     }
 
-    async fn checked(&self, wish: &Wish) -> Result<Plan, Mistake> {
+    async fn checked(&self, wish: &Wish, now: &Snapshot) -> Result<Plan, Mistake> {
         let place = &self.place;
-        let read = || anyhow::Ok((place.chosen_network()?, place.shelf(place.present_network()?)?));
-        let (chosen, present) = read().map_err(|error| unreadable(&error))?;
+        let read = || anyhow::Ok((place.held()?, place.shelf(place.present_network()?)?));
+        let (held, present) = read().map_err(|error| unreadable(&error))?;
         let network = wish.network(place, present.network)?;
         let shelf = place.shelf(network).map_err(|error| unreadable(&error))?;
         let unfit = |error: texts::Unfit| Mistake::of_box(format!("{error}."));
-        let to = wish.on(&shelf.texts().choice().map_err(unfit)?)?;
-        let plan = Plan::new(place, chosen, &present, &shelf, to).map_err(unfit)?;
+        let to = wish.on(&shelf.texts().choice(held.switches()).map_err(unfit)?)?;
+        let plan = Plan::new(place, &held, &present, &shelf, to).map_err(unfit)?;
+        switches::fits(&plan.from, &plan.to, now)?;
+        if plan.from.switches.updates != plan.to.switches.updates && place.updates_from.is_none() {
+            return Err(Mistake::in_field(Field::Updates, "this box knows no place to look for them."));
+        }
         if plan.to.network != network {
             return Err(Mistake::of_box(format!(
                 "The pool's settings for {network} are of another network."
@@ -101,7 +110,7 @@ impl Choices {
     /// [`Mistake`]: then nothing is changed.
     pub async fn apply(&self, wish: &Wish, basis: &str, now: &Snapshot) -> Result<u64, Mistake> {
         let _turn = self.turn.lock().await;
-        let plan = self.checked(wish).await?;
+        let plan = self.checked(wish, now).await?;
         if plan.is_empty() {
             return Err(Mistake::of_box("It is so already; nothing was changed."));
         }
@@ -238,7 +247,7 @@ mod tests {
     }
 
     async fn apply(choices: &Choices, wish: &Wish) -> Result<u64, Mistake> {
-        let basis = choices.plan(wish).await?.basis;
+        let basis = choices.plan(wish, &snapshot(1)).await?.basis;
         choices.apply(wish, &basis, &snapshot(1)).await
     }
 
@@ -282,7 +291,7 @@ mod tests {
         let choices = fixture.choices();
         let mistake = apply(&choices, &wish("onchain", "10")).await.unwrap_err();
         assert_eq!(mistake.field, Some(Field::Onchain), "{}", mistake.sentence);
-        let shown = choices.plan(&wish("fee", "1")).await.unwrap().basis;
+        let shown = choices.plan(&wish("fee", "1"), &snapshot(1)).await.unwrap().basis;
         assert!(choices.apply(&wish("fee", "99"), &shown, &snapshot(1)).await.is_err());
         fixture.choose("mainnet/mint.toml", "network = \"mainnet\"\nfee_ppm = 7\n");
         let kept = fixture.chosen();

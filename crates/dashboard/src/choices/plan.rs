@@ -7,7 +7,8 @@ use poolbox_api::pool::{self, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, percent, threshold};
-use super::folder::{Shelf, Swap, path_of};
+use super::folder::{Held, Shelf, Swap, path_of};
+use super::switches::{self, NODE_SIZE, Switches, UPDATES};
 use super::texts::{MINT, POOL, Texts, Unfit, same};
 use super::{Place, Service};
 
@@ -47,24 +48,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// From what is in force on the present network to `to`, whose network's files are on `shelf`. `chosen` is
-    /// what the file with the network holds.
+    /// From what is in force on the present network to `to`, whose network's files are on `shelf`. `held` is what
+    /// the files with one word hold.
     ///
     /// # Errors
     /// [`Unfit`].
     pub fn new(
         place: &Place,
-        chosen: Option<String>,
+        held: &Held,
         present: &Shelf,
         shelf: &Shelf,
         to: Choice,
     ) -> Result<Self, Unfit> {
-        let from = present.texts().choice()?;
+        let from = present.texts().choice(held.switches())?;
         let before = shelf.texts();
         let texts = before.with(&to, &shelf.image)?;
         let own = |text: &str, image: &str| (!same(text, image)).then(|| text.to_owned());
         let moved = present.network != shelf.network;
-        let network = if moved { Swap::of_network(chosen.clone(), to.network) } else { None };
+        let network = if moved { Swap::of_network(held.network.clone(), to.network) } else { None };
         let pool = if texts.pool == before.pool {
             None
         } else {
@@ -77,21 +78,25 @@ impl Plan {
             }
             _ => None,
         };
+        let node_size = Swap::of_word(NODE_SIZE, held.node_size.as_ref(), to.switches);
+        let updates = Swap::of_word(UPDATES, held.updates.as_ref(), to.switches);
         let restarts = |service: Service| match service {
             _ if moved => true,
             Service::Pool => pool.is_some(),
             Service::Mint => mint.is_some(),
-            Service::Node | Service::TemplateProvider | Service::Dashboard => false,
+            // Chains of other networks are kept whole.
+            Service::Node => node_size.is_some() && to.network == Network::Mainnet,
+            Service::TemplateProvider | Service::Dashboard => false,
         };
         let services = place.services.iter().copied().filter(|service| restarts(*service)).collect();
         let mut hasher = DefaultHasher::new();
-        (&chosen, &present.texts().pool, &before.pool, &before.mint, &texts.pool, &texts.mint)
+        (held, &present.texts().pool, &before.pool, &before.mint, &texts.pool, &texts.mint, to.switches)
             .hash(&mut hasher);
         Ok(Self {
             lines: lines(&from, &to),
             from,
             to,
-            swaps: [network, pool, mint].into_iter().flatten().collect(),
+            swaps: [network, pool, mint, node_size, updates].into_iter().flatten().collect(),
             services,
             texts,
             basis: format!("{:016x}", hasher.finish()),
@@ -129,6 +134,7 @@ impl Plan {
             ),
             _ => {}
         }
+        notes.extend(switches::notes(&self.from, &self.to));
         notes
     }
 }
@@ -182,6 +188,10 @@ fn lines(from: &Choice, to: &Choice) -> Vec<Line> {
     };
     add("Network", from.network.to_string(), to.network.to_string());
     add("Mode", mode_spoken(from.mode).to_owned(), mode_spoken(to.mode).to_owned());
+    let (before, after) = (from.switches, to.switches);
+    add("Blocks kept", before.node.title().to_owned(), after.node.title().to_owned());
+    let updates = |switches: Switches| if switches.updates { "by themselves" } else { "off" }.to_owned();
+    add("Updates", updates(before), updates(after));
     if let (Some(from), Some(to)) = (&from.mint, &to.mint) {
         let fee = |ppm: u32| format!("{}\u{a0}%", percent(ppm));
         add("The box's fee", fee(from.fee_ppm), fee(to.fee_ppm));
@@ -207,8 +217,9 @@ mod tests {
         let present = place.shelf(place.present_network().unwrap()).unwrap();
         let network = wish.network(place, present.network).unwrap();
         let shelf = place.shelf(network).unwrap();
-        let to = wish.on(&shelf.texts().choice().unwrap()).unwrap();
-        Plan::new(place, place.chosen_network().unwrap(), &present, &shelf, to).unwrap()
+        let held = place.held().unwrap();
+        let to = wish.on(&shelf.texts().choice(held.switches()).unwrap()).unwrap();
+        Plan::new(place, &held, &present, &shelf, to).unwrap()
     }
 
     fn wish(field: &str, value: &str) -> Wish {
@@ -244,6 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_node_keeps_restarts_it_where_it_counts_and_updates_restart_nobody() {
+        let fixture = Fixture::new();
+        let small = plan(&fixture, &wish("node", "small"));
+        assert_eq!(small.services, [Service::Node]);
+        assert_eq!(
+            (small.swaps[0].path.as_str(), small.swaps[0].after.as_deref()),
+            ("node-size", Some("small\n"))
+        );
+        assert!(small.notes(None)[0].contains("removed for good"));
+        let off = plan(&fixture, &wish("updates", "off"));
+        assert!(off.services.is_empty() && !off.is_empty());
+        fixture.place.swap(&off.swaps).unwrap();
+        assert_eq!(fixture.chosen()["updates"], "off\n");
+        fixture.choose("network", "devnet\n");
+        assert!(plan(&fixture, &wish("node", "small")).services.is_empty());
+    }
+
+    #[test]
     fn what_is_so_already_is_no_change_and_what_the_image_says_needs_no_file() {
         let fixture = Fixture::new();
         for so in [wish("network", "mainnet"), wish("mode", "pool"), wish("fee", "0"), Wish::default()] {
@@ -273,8 +302,9 @@ mod tests {
     prop_compose! {
         fn wishes()(network in prop::option::of("mainnet|devnet"), mode in prop::option::of("pool|solo"),
             fee in prop::option::of("0|1|2,5|100"), onchain in prop::option::of("|5000"),
-            lightning in prop::option::of("|7")) -> Wish {
-            Wish { network, mode, fee, onchain, lightning }
+            lightning in prop::option::of("|7"), node in prop::option::of("by-disk|small|all"),
+            updates in prop::option::of("on|off")) -> Wish {
+            Wish { network, mode, fee, onchain, lightning, node, updates }
         }
     }
 
@@ -292,8 +322,11 @@ mod tests {
                 let before = fixture.chosen();
                 fixture.place.swap(&plan.swaps).unwrap();
                 let network = fixture.place.present_network().unwrap();
-                prop_assert_eq!(fixture.place.shelf(network).unwrap().texts().choice().unwrap(), plan.to.clone());
-                prop_assert_eq!(plan.is_empty(), plan.services.is_empty());
+                let switches = fixture.place.held().unwrap().switches();
+                let chosen = fixture.place.shelf(network).unwrap().texts().choice(switches).unwrap();
+                prop_assert_eq!(chosen, plan.to.clone());
+                prop_assert_eq!(plan.is_empty(), plan.lines.is_empty());
+                prop_assert!(plan.services.is_empty() || !plan.is_empty());
                 made.push((plan.swaps, before));
             }
             for (swaps, before) in made.into_iter().rev() {

@@ -6,6 +6,7 @@ use poolbox_api::pool::Mode;
 use toml::{Table, Value};
 
 use super::choice::{Choice, Terms};
+use super::switches::Switches;
 
 /// File of the pool.
 pub const POOL: &str = "pool.toml";
@@ -41,11 +42,11 @@ struct Sheet<'a> {
 }
 
 impl Texts {
-    /// What is chosen in them.
+    /// What is chosen in them, and by the switches beside them.
     ///
     /// # Errors
     /// [`Unfit`].
-    pub fn choice(&self) -> Result<Choice, Unfit> {
+    pub fn choice(&self, switches: Switches) -> Result<Choice, Unfit> {
         let pool = Sheet::read(POOL, &self.pool)?;
         let network = pool.string("network")?.unwrap_or_default();
         let network = network.parse::<Network>().map_err(|error| pool.unfit(error.to_string()))?;
@@ -55,7 +56,7 @@ impl Texts {
             Some(other) => return Err(pool.unfit(format!("has the mode \"{other}\", which is unknown here"))),
         };
         let mint = self.mint.as_deref().map(|text| Sheet::read(MINT, text)?.terms()).transpose()?;
-        Ok(Choice { network, mode, mint })
+        Ok(Choice { network, mode, mint, switches })
     }
 
     /// The same with another choice. `image` has what a box without any choice has.
@@ -63,7 +64,7 @@ impl Texts {
     /// # Errors
     /// [`Unfit`].
     pub fn with(&self, choice: &Choice, image: &Self) -> Result<Self, Unfit> {
-        let present = self.choice()?;
+        let present = self.choice(choice.switches)?;
         let mut pool = Sheet::read(POOL, &self.pool)?;
         if present.mode != choice.mode {
             match choice.mode {
@@ -210,13 +211,13 @@ mod tests {
     #[test]
     fn a_choice_that_changes_nothing_leaves_every_letter() {
         let texts = texts();
-        assert_eq!(texts.with(&texts.choice().unwrap(), &texts).unwrap(), texts);
+        assert_eq!(texts.with(&texts.choice(Switches::default()).unwrap(), &texts).unwrap(), texts);
     }
 
     #[test]
     fn solo_takes_the_descriptor_out_and_pool_brings_the_images_back() {
         let texts = texts();
-        let pool = texts.choice().unwrap();
+        let pool = texts.choice(Switches::default()).unwrap();
         let solo = texts.with(&Choice { mode: Mode::Solo, ..pool.clone() }, &texts).unwrap();
         assert_eq!(solo.mint, texts.mint);
         assert_eq!(table(&solo.pool)["mode"].as_str(), Some("solo"));
@@ -232,7 +233,7 @@ mod tests {
     fn a_section_that_was_made_for_one_key_goes_with_it() {
         let bare = MINT_TEXT.replace("[payouts]\nonchain_max_fee_ppm = 7\n", "");
         let texts = Texts { mint: Some(bare.clone()), ..texts() };
-        let usual = texts.choice().unwrap();
+        let usual = texts.choice(Switches::default()).unwrap();
         let mut chosen = usual.clone();
         chosen.mint.as_mut().unwrap().lightning_sat = Some(1);
         let with = texts.with(&chosen, &texts).unwrap();
@@ -254,7 +255,9 @@ mod tests {
             (POOL_TEXT, "fee_ppm = -1", MINT),
             (POOL_TEXT, "payouts = 3", MINT),
         ] {
-            let error = Texts { pool: pool.to_owned(), mint: Some(mint.to_owned()) }.choice().unwrap_err();
+            let error = Texts { pool: pool.to_owned(), mint: Some(mint.to_owned()) }
+                .choice(Switches::default())
+                .unwrap_err();
             assert!(error.to_string().starts_with(file), "{error}");
         }
     }
@@ -280,7 +283,7 @@ mod tests {
             lightning_sat in prop::option::of(0..u64::from(u32::MAX))) -> Choice {
             let mode = if solo { Mode::Solo } else { Mode::Pool };
             let terms = Terms { fee_ppm, onchain_sat, lightning_sat };
-            Choice { network: Network::Devnet, mode, mint: Some(terms) }
+            Choice { network: Network::Devnet, mode, mint: Some(terms), switches: Switches::default() }
         }
     }
 
@@ -303,7 +306,7 @@ mod tests {
             let mut texts = image.clone();
             for choice in steps {
                 texts = texts.with(&choice, &image).unwrap();
-                prop_assert_eq!(texts.choice().unwrap(), choice);
+                prop_assert_eq!(texts.choice(Switches::default()).unwrap(), choice);
             }
             let untouched = |text: &str| {
                 let mut table = table(text);

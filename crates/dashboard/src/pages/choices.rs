@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::admin::Visitor;
 use crate::app::{App, Shared};
 use crate::choices::{
-    Arrival, Change, Choice, Choices, Field, Mistake, Place, Plan, Service, USUAL_LIGHTNING_SAT,
+    Arrival, Change, Choice, Choices, Field, Mistake, NodeSize, Place, Plan, Service, USUAL_LIGHTNING_SAT,
     USUAL_ONCHAIN_SAT, Wish, percent,
 };
 use crate::feed::Snapshot;
@@ -37,6 +37,10 @@ pub struct Fields {
     pub onchain: String,
     /// In sats, or empty.
     pub lightning: String,
+    /// What the node may keep.
+    pub nodes: Vec<(NodeSize, bool)>,
+    /// Whether the box updates itself; none where it cannot.
+    pub updates: Option<bool>,
     mistake: Option<Mistake>,
 }
 
@@ -126,6 +130,8 @@ impl Fields {
         };
         let terms = choice.mint.as_ref();
         let sats = |sats: Option<u64>| sats.map(|sats| sats.to_string()).unwrap_or_default();
+        let node = wish.node.as_deref().unwrap_or(choice.switches.node.name());
+        let updates = wish.updates.as_deref().map_or(choice.switches.updates, |word| word != "off");
         let typed = |typed: &Option<String>, is: String| typed.clone().unwrap_or(is);
         Self {
             networks: place.networks.iter().map(offer).collect(),
@@ -134,6 +140,8 @@ impl Fields {
             fee: typed(&wish.fee, terms.map(|terms| percent(terms.fee_ppm)).unwrap_or_default()),
             onchain: typed(&wish.onchain, sats(terms.and_then(|terms| terms.onchain_sat))),
             lightning: typed(&wish.lightning, sats(terms.and_then(|terms| terms.lightning_sat))),
+            nodes: NodeSize::ALL.map(|size| (size, size.name() == node)).into(),
+            updates: place.updates_from.is_some().then_some(updates),
             mistake,
         }
     }
@@ -184,7 +192,8 @@ pub async fn preview(State(app): State<Shared>, visitor: Visitor, Form(typed): F
     if leave {
         wish = Wish { network: wish.network, ..Wish::default() };
     }
-    let plan = match choices.plan(&wish).await {
+    let now = app.now();
+    let plan = match choices.plan(&wish, &now).await {
         Ok(plan) => plan,
         Err(mistake) => return refused(&app, &visitor, &wish, mistake, guided),
     };
@@ -196,13 +205,14 @@ pub async fn preview(State(app): State<Shared>, visitor: Visitor, Form(typed): F
             refused(&app, &visitor, &wish, mistake, guided)
         };
     }
-    let now = app.now();
     let fields = [
         ("network", wish.network),
         ("mode", wish.mode),
         ("fee", wish.fee),
         ("onchain", wish.onchain),
         ("lightning", wish.lightning),
+        ("node", wish.node),
+        ("updates", wish.updates),
     ];
     page(&Preview {
         frame: Frame::of(&now, &visitor, Section::Settings, "What would change"),

@@ -150,16 +150,18 @@ fn facts(app: &App, visitor: &Visitor, now: &Snapshot) -> Vec<(&'static str, Str
     }
     if let Some(node) = &now.node {
         facts.push(("Node", node.version.clone()));
-        facts.push(("Blocks kept", blocks_kept(node, app.choices.is_some())));
+        facts.push(("Blocks kept", blocks_kept(node)));
     }
     if let Some(encrypted) = &app.encrypted {
         facts.push(("Encrypted pages", encrypted.url(&visitor.host)));
         facts.push(("Their certificate (SHA-256)", encrypted.fingerprint.clone()));
     }
     if let Some(choices) = &app.choices {
+        let off = choices.present_on(&Wish::default()).is_ok_and(|choice| !choice.switches.updates);
         facts.push((
             "Updates",
             match &choices.place.updates_from {
+                Some(_) if off => "off; a newer version is flashed anew".to_owned(),
                 Some(url) => format!(
                     "looked for once a day at {url} and started at four in the night (UTC), which interrupts mining \
                      for a minute; a version that does not work gives way to the one before by itself"
@@ -196,9 +198,7 @@ fn of_versions(versions: &Versions) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn blocks_kept(node: &NodeState, is_box: bool) -> String {
-    let size = words::bytes(node.disk_bytes);
+fn blocks_kept(node: &NodeState) -> String {
     let which = if node.pruned { "the newest" } else { "all" };
-    let why = if is_box { "; the box chooses that by the size of its disk when it starts" } else { "" };
-    format!("{which}, {size}{why}")
+    format!("{which}, {}", words::bytes(node.disk_bytes))
 }
