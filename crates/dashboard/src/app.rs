@@ -74,6 +74,9 @@ impl App {
         let admin = Admin::open(&settings.data_dir)?;
         let pointings = Arc::new(Pointings::open(&settings.data_dir, AxeOs::new()?));
         let choices = settings.place.clone().map(|place| Choices::open(place, &settings.data_dir));
+        if let Some(choices) = &choices {
+            choices.renew();
+        }
         let backup = settings.place.as_ref().and_then(|place| place.backup.clone());
         let backups = backup.map(|place| Arc::new(Backups::open(place, &settings.data_dir)));
         let alerts = Arc::new(Alerts::open(&settings.data_dir, &settings.alerts)?);

@@ -70,6 +70,15 @@ impl Fixture {
         std::fs::write(path, text).unwrap();
     }
 
+    /// As an update of the box: other words in the image's files of a network.
+    pub fn update(&self, network: &str, from: &str, to: &str) {
+        for file in ["pool.toml", "mint.toml"] {
+            let path = self.place.image_dir.join(network).join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, text.replace(from, to)).unwrap();
+        }
+    }
+
     /// Every file that is chosen, by its path.
     pub fn chosen(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();

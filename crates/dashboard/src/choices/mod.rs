@@ -12,9 +12,10 @@ pub mod fixture;
 mod folder;
 mod place;
 mod plan;
+mod renewal;
 mod service;
-mod texts;
 mod switches;
+mod texts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,8 +28,8 @@ pub use self::choice::{Choice, Field, Mistake, Wish, percent};
 pub use self::place::Place;
 pub use self::plan::{Plan, USUAL_LIGHTNING_SAT, USUAL_ONCHAIN_SAT, mode_spoken};
 pub use self::service::Service;
-use self::texts::{MINT, POOL};
 pub use self::switches::NodeSize;
+use self::texts::{MINT, POOL};
 use crate::feed::{Snapshot, now};
 
 /// The keeper of what is chosen.

@@ -13,6 +13,9 @@ pub const POOL: &str = "pool.toml";
 /// File of the mint.
 pub const MINT: &str = "mint.toml";
 
+/// First line of a file that is the image's with a choice, and nobody's own.
+const OURS: &str =
+    "# The image's settings, with what was chosen in the browser. Made anew with each version.\n";
 /// Key in `pool.toml` that mode pool needs and mode solo refuses.
 const DESCRIPTOR: &str = "coinbase_descriptor_file";
 
@@ -39,6 +42,8 @@ struct Sheet<'a> {
     text: &'a str,
     table: Table,
     changed: bool,
+    /// Whether it is the image's with choices, or else has what a person wrote.
+    ours: bool,
 }
 
 impl Texts {
@@ -66,6 +71,7 @@ impl Texts {
     pub fn with(&self, choice: &Choice, image: &Self) -> Result<Self, Unfit> {
         let present = self.choice(choice.switches)?;
         let mut pool = Sheet::read(POOL, &self.pool)?;
+        pool.ours |= self.pool == image.pool;
         if present.mode != choice.mode {
             match choice.mode {
                 Mode::Solo => {
@@ -85,6 +91,7 @@ impl Texts {
         let mint = match (&self.mint, &present.mint, &choice.mint) {
             (Some(text), Some(before), Some(after)) => {
                 let mut mint = Sheet::read(MINT, text)?;
+                mint.ours |= image.mint.as_ref() == Some(text);
                 if before.fee_ppm != after.fee_ppm {
                     mint.set(&["fee_ppm"], Some(i64::from(after.fee_ppm).into()))?;
                 }
@@ -105,6 +112,11 @@ impl Texts {
     }
 }
 
+/// Whether a file is the image's with a choice, and has nothing that a person wrote.
+pub fn is_ours(text: &str) -> bool {
+    text.starts_with(OURS)
+}
+
 /// Whether two files say the same, however they are written.
 pub fn same(one: &str, other: &str) -> bool {
     one == other
@@ -117,7 +129,7 @@ impl<'a> Sheet<'a> {
             let reason = error.message().replace('\n', " ");
             Unfit { file, reason: format!("cannot be read: {reason}") }
         })?;
-        Ok(Self { file, text, table, changed: false })
+        Ok(Self { file, text, table, changed: false, ours: is_ours(text) })
     }
 
     fn unfit(&self, reason: String) -> Unfit {
@@ -184,8 +196,9 @@ impl<'a> Sheet<'a> {
         if !self.changed {
             return Ok(self.text.to_owned());
         }
-        toml::to_string(&self.table)
-            .map_err(|error| Unfit { file: self.file, reason: format!("cannot be written: {error}") })
+        let text = toml::to_string(&self.table)
+            .map_err(|error| Unfit { file: self.file, reason: format!("cannot be written: {error}") })?;
+        Ok(if self.ours { format!("{OURS}{text}") } else { text })
     }
 }
 
