@@ -167,6 +167,16 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
     page.goto(&appliance.url("/settings")).await.unwrap();
     browser.sees("solo: a block pays the miner that finds it", PATIENCE).await;
 
+    // What restarts nobody here is changed as well.
+    browser.click("input[name=node][value=small]").await;
+    browser.click("main section:has(input[name=node]) button").await;
+    browser.sees("Blocks beyond that are removed for good", PATIENCE).await;
+    browser.click("form[action='/settings/apply'] button").await;
+    browser.sees("Done.", PATIENCE).await;
+    browser.click("form[action='/settings/undo'] button").await;
+    browser.sees("Undone: the settings are as they were.", PATIENCE).await;
+    page.goto(&appliance.url("/settings")).await.unwrap();
+
     // What the real mint refuses is refused here, with its field.
     browser.types("main input[name=onchain]", "10").await;
     browser.click("main section:has(input[name=onchain]) button").await;
@@ -235,6 +245,67 @@ async fn a_person_backs_an_appliance_up_with_a_passphrase_and_keeps_the_file() {
     // A box whose mint does not answer cannot say that nobody has anything of it.
     browser.click("a[href='/backup/restore']").await;
     browser.sees("does not say yet whether people have ecash of it", PATIENCE).await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn a_person_restores_a_lost_box_on_a_new_one() {
+    // The box that is lost, with a mint of its own.
+    let lost = Appliance::whole().await;
+    let kept = tempfile::tempdir().unwrap();
+    let (backup, other) = (kept.path().join("box.age"), kept.path().join("picture.age"));
+    lost.backs_up(&backup, "four words at random");
+    std::fs::write(&other, "no backup").unwrap();
+    let seed = lost.seed();
+    drop(lost);
+
+    let appliance = Appliance::whole().await;
+    assert_ne!(appliance.seed(), seed);
+    let browser = Browser::start().await;
+    let page = &browser.client;
+    page.goto(&appliance.url("/setup")).await.unwrap();
+    browser.types("main input[name=code]", &appliance.presence_code()).await;
+    browser.types("main input[name=password]", PASSWORD).await;
+    browser.types("main input[name=again]", PASSWORD).await;
+    browser.click("main form button").await;
+    browser.sees("Which network?", PATIENCE).await;
+    page.goto(&appliance.url("/backup")).await.unwrap();
+    browser.click("a[href='/backup/restore']").await;
+    // Until the new mint says that nobody has anything of it.
+    let deadline = Instant::now() + PATIENCE;
+    while page.find(Locator::Css("input[name=file]")).await.is_err() {
+        assert!(Instant::now() < deadline, "nothing can be uploaded: {}", page.source().await.unwrap());
+        page.goto(&appliance.url("/backup/restore")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    // What is no backup, a passphrase that is not its own, and then the box.
+    browser.chooses("input[name=file]", &other).await;
+    browser.click("form[action='/backup/upload'] button").await;
+    browser.sees("That is no backup", PATIENCE).await;
+    browser.chooses("input[name=file]", &backup).await;
+    browser.click("form[action='/backup/upload'] button").await;
+    browser.sees("is here. It is removed when it was restored", PATIENCE).await;
+    browser.types("input[name=passphrase]", "four other words").await;
+    browser.click("form[action='/backup/restore'] button").await;
+    browser.sees("Nothing was restored.", PATIENCE).await;
+    assert_ne!(appliance.seed(), seed);
+    page.goto(&appliance.url("/backup/restore")).await.unwrap();
+    browser.types("input[name=passphrase]", "four words at random").await;
+    browser.click("form[action='/backup/restore'] button").await;
+
+    // The page outlives the dashboard that served it; the session does not.
+    browser.sees("The box is back.", PATIENCE).await;
+    browser.sees("May the mint sign again?", PATIENCE).await;
+    assert_eq!(appliance.seed(), seed);
+    browser.click("#restore a[href='/login']").await;
+    browser.types("main input[name=password]", PASSWORD).await;
+    browser.click("main form button").await;
+    browser.sees("Settings", PATIENCE).await;
+    page.goto(&appliance.url("/backup/restore")).await.unwrap();
+    browser.click("form[action='/backup/accept'] button").await;
+    browser.sees("The mint signs again", PATIENCE).await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.end().await;
 }

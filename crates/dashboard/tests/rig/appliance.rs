@@ -1,5 +1,6 @@
-//! An appliance without its system: the real pool and dashboard, folders as the box has them, and a stand-in for
-//! systemd's path units `poolbox-apply` and `poolbox-backup`. The second has the real command make the backup.
+//! An appliance without its system: the real pool, mint and dashboard, folders as the box has them, and a stand-in
+//! for systemd's path units `poolbox-apply`, `poolbox-backup` and `poolbox-restore`. The last two have the real command
+//! make and restore backups.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,18 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use poolbox_testnode::{TestNode, free_port};
 use tempfile::TempDir;
 
-use super::{free, from_environment};
+use super::from_environment;
 
 /// Pays the public key one, which is everybody's.
 const EVERYBODYS: &str = "wpkh(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)";
 
-/// The box on devnet, without a node: its pool waits for work all the while.
+/// The box on devnet.
 pub struct Appliance {
     dir: TempDir,
     services: Arc<Services>,
     port: u16,
+    _node: Option<TestNode>,
 }
 
 /// What the stand-in for systemd looks after.
@@ -33,31 +36,49 @@ struct Services {
 }
 
 impl Appliance {
-    /// Starts it with nothing chosen.
+    /// Starts it with nothing chosen, and without node and mint: its pool waits for work all the while.
     pub async fn start() -> Self {
+        Self::on(None, &["pool", "dashboard"]).await
+    }
+
+    /// Starts all of it, with nothing chosen.
+    pub async fn whole() -> Self {
+        Self::on(Some(TestNode::devnet()), &["mint", "pool", "dashboard"]).await
+    }
+
+    async fn on(node: Option<TestNode>, started: &[&'static str]) -> Self {
         let dir = tempfile::Builder::new().prefix("pba").tempdir_in("/tmp").unwrap();
         let root = dir.path();
-        let (port, shown) = (free(), root.display());
-        for folder in ["image/devnet", "chosen", "force", "data", "requests", "answers", "made", "uploaded"] {
+        let (port, shown) = (free_port(), root.display());
+        for folder in ["image/devnet", "chosen", "force", "requests", "answers", "made", "uploaded"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
         std::fs::write(root.join("descriptor"), EVERYBODYS).unwrap();
+        let (socket, rpc, cookie) = match &node {
+            Some(node) => (node.socket(), node.rpc_url(), node.cookie_file()),
+            None => (root.join("node.sock"), "http://127.0.0.1:1".to_owned(), root.join("cookie")),
+        };
         let pool = format!(
             "network = 'devnet'\nmode = 'pool'\ndata_dir = '{shown}/pool'\napi_socket = '{shown}/pool.sock'\n\
-             coinbase_descriptor_file = '{shown}/descriptor'\n[node]\nipc_socket = '{shown}/node.sock'\n\
+             coinbase_descriptor_file = '{shown}/descriptor'\n[node]\nipc_socket = '{}'\n\
              [stratum_v1]\nlisten = '127.0.0.1:{}'\n[stratum_v2]\nlisten = '127.0.0.1:{}'\n",
-            free(),
-            free(),
+            socket.display(),
+            free_port(),
+            free_port(),
         );
         let mint = format!(
             "network = 'devnet'\ndata_dir = '{shown}/mint'\njournal = '{shown}/pool/journal.sqlite'\n\
-             [node]\nrpc_port = 1\ncookie_file = '{shown}/cookie'\n"
+             listen = '127.0.0.1:{}'\n[node]\nrpc_port = {}\ncookie_file = '{}'\n",
+            free_port(),
+            rpc.rsplit(':').next().unwrap(),
+            cookie.display(),
         );
         let programs = from_environment("POOLBOX_BIN_DIR");
         let dashboard = format!(
-            "data_dir = '{shown}/data'\nlisten = '127.0.0.1:{port}'\npool_socket = '{shown}/pool.sock'\n\
+            "data_dir = '{shown}/dashboard'\nlisten = '127.0.0.1:{port}'\n\
+             pool_socket = '{shown}/pool.sock'\nmint_socket = '{shown}/mint/mint.sock'\n\
              [box]\nsettings_dir = '{shown}/chosen'\nin_force_dir = '{shown}/force'\nimage_dir = '{shown}/image'\n\
-             network = 'devnet'\nnetworks = ['devnet']\nservices = ['pool', 'mint', 'dashboard']\n\
+             network = 'devnet'\nnetworks = ['devnet']\nupdates_from = 'https://example.org/'\nservices = ['pool', 'mint', 'dashboard']\n\
              pool_program = '{0}/poolbox-pool'\nmint_program = '{0}/poolbox-mint'\n\
              [box.backup]\nrequests_dir = '{shown}/requests'\nanswers_dir = '{shown}/answers'\n\
              made = '{shown}/made/box.age'\nuploaded = '{shown}/uploaded/box.age'\n",
@@ -74,12 +95,13 @@ impl Appliance {
         });
         services.put_into_place();
         services.make_a_seed();
-        services.restart("pool");
-        services.restart("dashboard");
+        for service in started {
+            services.restart(service);
+        }
         let unit = Arc::clone(&services);
         std::thread::spawn(move || unit.stand_in_for_the_path_unit());
         let deadline = Instant::now() + Duration::from_secs(120);
-        let this = Self { dir, services, port };
+        let this = Self { dir, services, port, _node: node };
         while reqwest::get(this.url("/")).await.is_err() {
             assert!(Instant::now() < deadline, "the dashboard does not answer");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -92,7 +114,7 @@ impl Appliance {
     }
 
     pub fn presence_code(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("data/presence.code")).unwrap()
+        std::fs::read_to_string(self.dir.path().join("dashboard/presence.code")).unwrap()
     }
 
     /// What the pool was told last.
@@ -103,6 +125,17 @@ impl Appliance {
     /// Whether anything is chosen instead of what the image says.
     pub fn has_choice(&self) -> bool {
         self.dir.path().join("chosen/devnet/pool.toml").exists()
+    }
+
+    /// Has the command line make a backup.
+    pub fn backs_up(&self, backup: &Path, passphrase: &str) {
+        let made = poolbox(self.dir.path(), &["backup"], backup, passphrase);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// The words that the mint's keys come of.
+    pub fn seed(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("mint/seed")).unwrap()
     }
 
     /// Has the command line read a backup through.
@@ -142,6 +175,7 @@ impl Services {
                 continue;
             }
             self.stand_in_for_poolbox_backup();
+            self.stand_in_for_poolbox_restore();
             let Ok(words) = std::fs::read_to_string(&apply) else { continue };
             std::fs::remove_file(&apply).unwrap();
             self.put_into_place();
@@ -157,11 +191,7 @@ impl Services {
     fn stand_in_for_poolbox_backup(&self) {
         let request = self.root.join("requests/backup");
         let Ok(passphrase) = std::fs::read_to_string(&request) else { return };
-        let tell = |word: &str, said: &[u8]| {
-            let text = [format!("{word} 1\n").as_bytes(), said].concat();
-            std::fs::write(self.root.join("answers/backup.new"), text).unwrap();
-            std::fs::rename(self.root.join("answers/backup.new"), self.root.join("answers/backup")).unwrap();
-        };
+        let tell = |word: &str, said: &[u8]| self.tell("backup", word, said);
         tell("making", b"");
         std::fs::remove_file(&request).unwrap();
         let made = self.root.join("made/box.age");
@@ -170,6 +200,42 @@ impl Services {
             true => tell("done", &output.stdout),
             false => tell("failed", &output.stderr),
         }
+    }
+
+    /// Stands in for `poolbox-restore.service`: checks what was uploaded, stops the box, and has it replaced.
+    fn stand_in_for_poolbox_restore(&self) {
+        let request = self.root.join("requests/restore");
+        let Ok(passphrase) = std::fs::read_to_string(&request) else { return };
+        let tell = |word: &str, said: &[u8]| self.tell("restore", word, said);
+        tell("checking", b"");
+        std::fs::remove_file(&request).unwrap();
+        let (uploaded, passphrase) = (self.root.join("uploaded/box.age"), passphrase.trim_end());
+        let checked = poolbox(&self.root, &["restore", "--check"], &uploaded, passphrase);
+        if !checked.status.success() {
+            return tell("failed", &checked.stderr);
+        }
+        tell("restoring", b"");
+        for service in ["dashboard", "pool", "mint"] {
+            self.stop(service);
+        }
+        let password = std::fs::read(self.root.join("dashboard/password")).unwrap();
+        let restored = poolbox(&self.root, &["restore", "--set-aside"], &uploaded, passphrase);
+        std::fs::create_dir_all(self.root.join("dashboard")).unwrap();
+        std::fs::write(self.root.join("dashboard/password"), password).unwrap();
+        std::fs::remove_file(&uploaded).unwrap();
+        match restored.status.success() {
+            true => tell("done", &restored.stdout),
+            false => tell("failed", &restored.stderr),
+        }
+        for service in ["mint", "pool", "dashboard"] {
+            self.restart(service);
+        }
+    }
+
+    fn tell(&self, errand: &str, word: &str, said: &[u8]) {
+        let (answer, new) = (self.root.join("answers").join(errand), self.root.join("answers/new"));
+        std::fs::write(&new, [format!("{word} 1\n").as_bytes(), said].concat()).unwrap();
+        std::fs::rename(new, answer).unwrap();
     }
 
     /// What the mint does at its first start.
@@ -187,17 +253,28 @@ impl Services {
             let from: &Path = if file != "dashboard.toml" && chosen.exists() { &chosen } else { &image };
             std::fs::copy(from, self.root.join("force").join(file)).unwrap();
         }
+        for word in ["node-size", "updates"] {
+            let (chosen, force) = (self.root.join("chosen").join(word), self.root.join("force").join(word));
+            if std::fs::copy(chosen, &force).is_err() {
+                // Not chosen.
+                let _ = std::fs::remove_file(force);
+            }
+        }
     }
 
-    fn restart(&self, service: &'static str) {
-        let mut running = self.running.lock().unwrap();
-        if self.over.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(mut child) = running.remove(service) {
+    fn stop(&self, service: &str) {
+        if let Some(mut child) = self.running.lock().unwrap().remove(service) {
             let pid = child.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
             child.wait().unwrap();
+        }
+    }
+
+    fn restart(&self, service: &'static str) {
+        self.stop(service);
+        let mut running = self.running.lock().unwrap();
+        if self.over.load(Ordering::Relaxed) {
+            return;
         }
         let program = from_environment("POOLBOX_BIN_DIR").join(format!("poolbox-{service}"));
         let mut command = Command::new(program);

@@ -5,11 +5,13 @@
 
 mod appliance;
 
+use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -17,15 +19,19 @@ use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use poolbox_testnode::free_port;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use appliance::Appliance;
 
+/// What the demo says, in the directory of its test.
+const SAID: &str = "demo.err";
+
 /// The whole box on devnet, as a person starts it.
 pub struct Demo {
     dir: TempDir,
-    child: Child,
+    child: Mutex<Child>,
     port: u16,
 }
 
@@ -33,17 +39,24 @@ impl Demo {
     /// Starts it with ports and a state directory of its own.
     pub fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("pbd").tempdir_in("/tmp").unwrap();
-        let ports = [free(), free(), free(), free()];
-        let flags = ["--stratum-port", "--stratum-v2-port", "--mint-port", "--dashboard-port"];
+        let flags = [
+            "--stratum-port",
+            "--stratum-v2-port",
+            "--mint-port",
+            "--dashboard-tls-port",
+            "--dashboard-port",
+        ];
+        let ports = flags.map(|_| free_port());
         let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox"));
         command.arg("--state").arg(dir.path().join("box")).arg("demo");
         command.arg("--node").arg(from_environment("BITCOIN_NODE"));
-        for (flag, port) in flags.into_iter().zip(&ports) {
+        for (flag, port) in flags.into_iter().zip(ports) {
             command.arg(flag).arg(port.to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        Self { dir, child, port: ports[3] }
+        let said = File::create(dir.path().join(SAID)).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        let child = Mutex::new(command.spawn().unwrap());
+        Self { dir, child, port: ports[4] }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -83,7 +96,10 @@ impl Demo {
     pub async fn answers(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         while reqwest::get(self.url("/")).await.is_err() {
-            assert!(Instant::now() < deadline, "the dashboard does not answer");
+            let ended = self.child.lock().unwrap().try_wait().unwrap();
+            let said = || std::fs::read_to_string(self.dir.path().join(SAID)).unwrap();
+            assert!(ended.is_none(), "the demo ended ({ended:?}): {}", said());
+            assert!(Instant::now() < deadline, "the dashboard does not answer: {}", said());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -103,9 +119,9 @@ impl Demo {
 impl Drop for Demo {
     /// As with Ctrl-C, so that it stops its processes.
     fn drop(&mut self) {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &pid]).status();
-        let _ = self.child.wait();
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        let _ = child.wait();
     }
 }
 
@@ -143,9 +159,11 @@ impl Browser {
     }
 
     async fn with(mut preferences: Value, more: &[String]) -> Self {
-        let port = free();
+        let port = free_port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        // The browser is of its group, and ends with it.
+        command.process_group(0);
         let driver = command.spawn().unwrap_or_else(|error| panic!("chromedriver: {error}"));
         let profile = tempfile::tempdir().unwrap();
         preferences["download.default_directory"] = json!(profile.path().join("downloads"));
@@ -235,6 +253,12 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Chooses a file of this machine.
+    pub async fn chooses(&self, selector: &str, file: &Path) {
+        let field = self.client.wait().for_element(Locator::Css(selector)).await.unwrap();
+        field.send_keys(file.to_str().unwrap()).await.unwrap();
+    }
+
     /// What the browser said was wrong with the pages: scripts or styles refused, files missing.
     pub async fn complaints(&self) -> Vec<String> {
         let script = "return performance.getEntriesByType('resource')\
@@ -250,7 +274,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.driver.kill();
+        // Of a test that failed, the browser still runs.
+        let group = format!("-{}", self.driver.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _ = self.driver.wait();
     }
 }
@@ -292,10 +318,6 @@ impl FakeAxeOs {
     pub fn settings(&self) -> Value {
         self.info.lock().unwrap().clone()
     }
-}
-
-fn free() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn from_environment(variable: &str) -> PathBuf {
