@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: runs the entries of `benches`. The pool's bench, which compares programs and takes
-//! long, is `bench_pool` and runs only when it is named.
+//! `cargo xtask bench`: runs the entries of `benches`. Those that start several programs and take longer are
+//! commands of their own, and run only when they are named.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -13,21 +13,24 @@ use crate::failure::{bad_flag, check, run as run_command, usage};
 use crate::packages::{self, Needs};
 use crate::terminal::{as_stderr, say};
 use crate::workspace::{Workspace, cargo};
-use crate::{bench_mint, bench_pool};
+use crate::{bench_mint, bench_pages, bench_pool};
 
 const HELP: &str = "\
 cargo xtask bench [NAME] [--json]
 
-Runs one bench, or all but `pool` and `mint`, in the release profile. --json prints an object on standard output
+Runs one bench, or all but `pool`, `mint` and `pages`, in the release profile. --json prints an object on standard output
 that holds each bench's result under its name. The benches:
 
   pool         our pool against the reference implementation's (bench pool --help tells more)
   mint         credits, signatures and redemptions a second, and whether mining feels it
+  pages        bytes and time of the dashboard's pages with a thousand miners
 ";
 
+/// Runs a bench with its own arguments.
+type Run = fn(&[OsString]) -> Result<()>;
 /// The benches that are commands of their own.
-const POOL: &str = "pool";
-const MINT: &str = "mint";
+const COMMANDS: [(&str, Run); 3] =
+    [("pool", bench_pool::run), ("mint", bench_mint::run), ("pages", bench_pages::run)];
 
 /// What the command line asks for.
 enum Wish {
@@ -37,11 +40,10 @@ enum Wish {
 
 /// Runs the command.
 pub fn run(arguments: Vec<OsString>) -> Result<()> {
-    if let Some((_, rest)) = arguments.split_first().filter(|(name, _)| *name == POOL) {
-        return bench_pool::run(rest);
-    }
-    if let Some((_, rest)) = arguments.split_first().filter(|(name, _)| *name == MINT) {
-        return bench_mint::run(rest);
+    if let Some((name, rest)) = arguments.split_first()
+        && let Some((_, run)) = COMMANDS.iter().find(|(command, _)| name == command)
+    {
+        return run(rest);
     }
     let (chosen, json) = match parse(&arguments)? {
         Wish::Run { chosen, json } => (chosen, json),
@@ -98,7 +100,7 @@ fn parse(arguments: &[OsString]) -> Result<Wish> {
 fn find(name: &OsString) -> Result<&'static Bench> {
     BENCHES.iter().find(|bench| name == bench.name).ok_or_else(|| {
         let names: Vec<&str> =
-            [POOL, MINT].into_iter().chain(BENCHES.iter().map(|bench| bench.name)).collect();
+            COMMANDS.iter().map(|(name, _)| *name).chain(BENCHES.iter().map(|bench| bench.name)).collect();
         usage(format!("there is no bench {}; use {}.", name.display(), names.join(", ")))
     })
 }
@@ -126,7 +128,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_names_there_are() {
         let Err(error) = parsed("hashrat") else { panic!("accepted") };
-        assert_eq!(error.to_string(), "there is no bench hashrat; use pool, mint, hashrate.");
+        assert_eq!(error.to_string(), "there is no bench hashrat; use pool, mint, pages, hashrate.");
         assert_eq!(crate::failure::exit_code(&error), std::process::ExitCode::from(2));
     }
 

@@ -10,6 +10,7 @@
 mod appliance;
 mod bench;
 mod bench_mint;
+mod bench_pages;
 mod bench_pool;
 mod benches;
 mod build_log;

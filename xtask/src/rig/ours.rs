@@ -38,7 +38,8 @@ pub struct OurPool {
     pub stratum_v2: u16,
     /// Its authority key, base58check.
     pub authority: String,
-    socket: PathBuf,
+    /// Its local API.
+    pub socket: PathBuf,
 }
 
 impl OurPool {
