@@ -39,9 +39,13 @@ enum Command {
     Run,
 }
 
-/// Threads that tasks run on. cdk's SQLite blocks the thread that waits for another writer: with few
-/// threads nobody would be left to let that one finish.
-const THREADS: usize = 16;
+/// Threads that tasks run on. cdk's SQLite blocks the thread that waits for another writer, up to twenty of
+/// them, as many as cdk opens connections: with no more threads than that, nobody would be left to let that
+/// writer finish.
+const THREADS: usize = 32;
+/// Turns of tasks until a thread looks after those that were made to pause: a writer among them must not wait
+/// for a task that waits for it.
+const TURNS: u32 = 1;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -65,6 +69,7 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
+        .event_interval(TURNS)
         .enable_all()
         .build()?
         .block_on(async { service::run(settings, on_signal()?).await })

@@ -8,7 +8,7 @@
 use tokio::task::coop::{Unconstrained, unconstrained};
 
 /// `work`, never made to pause: for every task of ours that writes into the database. Those that cdk starts
-/// by itself are out of reach; their turns are short.
+/// by itself are out of reach; that they get their next turn is seen to by the runtime (`main.rs`).
 pub fn undivided<F>(work: F) -> Unconstrained<F> {
     unconstrained(work)
 }
