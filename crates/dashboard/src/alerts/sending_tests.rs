@@ -7,16 +7,22 @@ use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, LOCATION};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use axum::{Router, http::StatusCode};
 use futures::stream;
 use poolbox_api::pool::Block;
+use poolbox_service::Tls;
+use reqwest_tls::Certificate;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::way::builder;
 use super::{AlertSettings, Alerts, Kind, Topic, Typed, Way, Wish};
 use crate::feed::Snapshot;
 use crate::fixture::{self, HOSTILE};
+use crate::wire::{self, TlsListener};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,6 +37,21 @@ struct Receiver {
 
 impl Receiver {
     async fn start(answer: fn(&str, usize) -> Response) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        Self::at(address, listener, answer)
+    }
+
+    async fn over_tls(tls: Tls, answer: fn(&str, usize) -> Response) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        Self::at(address, TlsListener::new(listener, tls), answer)
+    }
+
+    fn at<L: Listener>(address: String, listener: L, answer: fn(&str, usize) -> Response) -> Self
+    where
+        L::Addr: std::fmt::Debug,
+    {
         let seen = Seen::default();
         let noted = Arc::clone(&seen);
         let take = move |uri: Uri, headers: HeaderMap, body: String| async move {
@@ -40,8 +61,6 @@ impl Receiver {
             seen.push((uri.to_string(), token, body));
             answer(uri.path(), seen.len())
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(take)).await });
         Self { address, seen }
     }
@@ -230,6 +249,30 @@ async fn nothing_is_followed_and_no_long_answer_is_read() {
     let paths: Vec<_> = receiver.seen().into_iter().map(|(path, ..)| path).collect();
     assert!(!paths.iter().any(|path| path == "/elsewhere"), "{paths:?}");
     running.end().await;
+}
+
+#[tokio::test]
+async fn over_tls_a_receiver_is_told_when_its_certificate_is_vouched_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = wire::OWN.load_or_make(dir.path(), &[], |_| {}).unwrap();
+    let certificate = Certificate::from_pem(tls.certificate.as_bytes()).unwrap();
+    let receiver = Receiver::over_tls(tls, |_, _| StatusCode::OK.into_response()).await;
+    let way = Way::new(Kind::Webhook, &format!("{}/hook/S3CRET", receiver.address), None).unwrap();
+    let running = Running::start(dir.path(), vec![way.clone()]);
+    running.alerts.test().await;
+    running
+        .health(Kind::Webhook, |health, waiting| {
+            waiting == 1 && health.trouble.as_deref().is_some_and(|why| why.contains("certificate"))
+        })
+        .await;
+    assert!(receiver.seen().is_empty(), "nobody vouches for it");
+    let event = running.alerts.events().remove(0);
+    running.end().await;
+
+    let http = builder().add_root_certificate(certificate).build().unwrap();
+    way.send(&http, &event).await.unwrap();
+    let seen = receiver.seen();
+    assert_eq!((seen.len(), seen[0].0.as_str(), &seen[0].2["event"]), (1, "/hook/S3CRET", &"test".into()));
 }
 
 #[tokio::test]

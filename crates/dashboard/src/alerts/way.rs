@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reqwest_tls::redirect::Policy;
-use reqwest_tls::{Client, StatusCode, Url};
+use reqwest_tls::{Client, ClientBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -133,14 +133,17 @@ impl Way {
 /// # Errors
 /// When it cannot be set up.
 pub fn client() -> anyhow::Result<Client> {
-    let client = Client::builder()
+    builder().build().context("set up the client for alerts")
+}
+
+pub(super) fn builder() -> ClientBuilder {
+    Client::builder()
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
         .timeout(ALL)
         .pool_max_idle_per_host(0)
-        .user_agent("poolbox");
-    client.build().context("set up the client for alerts")
+        .user_agent("poolbox")
 }
 
 /// `text` is also what Slack, Mattermost and the like show.
