@@ -42,7 +42,14 @@ fn work_survives_kill_nine_of_every_process_and_is_credited_once() {
     assert!(now["mint"]["ehash"]["issued"].as_u64() <= credited(&now), "{now:#}");
     assert_eq!(again.stopped().status, Some(0));
     let on_disk = on_disk_at_start(&rig);
-    assert!(0 < acknowledged && acknowledged <= on_disk, "{acknowledged} acknowledged, {on_disk} on disk");
+    let said = |process, text| rig.poolbox(&["logs", "--service", process, "--grep", text]).stdout;
+    assert!(
+        0 < acknowledged && acknowledged <= on_disk,
+        "{acknowledged} acknowledged, {on_disk} on disk:\n{}{}{}",
+        said("miner-one", "accepted="),
+        said("miner-two", "accepted="),
+        said("pool", "pool started")
+    );
 }
 
 #[test]
