@@ -188,7 +188,7 @@ mod tests {
                 "lightning_max_fee_ppm",
             ),
             (format!("{SHORT}cookie_file = '/c'\n[payouts]\nstand_in_host = '1.2.3.4:80'"), "stand_in_host"),
-            (format!("sead = 'x'\n{SHORT}"), "sead"),
+            (format!("sead = 'x'\n{SHORT}cookie_file = '/c'"), "sead"),
             (format!("{SHORT}cookie_file = '/c'").replace("journal", "#"), "journal is missing"),
             (format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'q:1'"), "journal and [redis]"),
             (format!("{SHORT}cookie_file = '/c'\n[redis]\naddress = 'redis://q:1'"), "host:port"),
