@@ -10,11 +10,7 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use fantoccini::Locator;
-use rig::{Appliance, Browser, Demo, FakeAxeOs};
-
-/// Several times what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(240);
-const PASSWORD: &str = "a long secret";
+use rig::{Appliance, Browser, Demo, FakeAxeOs, PASSWORD, PATIENCE};
 
 #[tokio::test]
 async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back() {
@@ -61,10 +57,7 @@ async fn a_person_sets_the_box_up_sees_shares_and_points_a_miner_at_it_and_back(
 async fn become_admin(demo: &Demo, browser: &Browser) {
     browser.client.goto(&demo.url("/logs")).await.unwrap();
     browser.sees("Choose the admin password", PATIENCE).await;
-    browser.types("input[name=code]", &demo.presence_code()).await;
-    browser.types("input[name=password]", PASSWORD).await;
-    browser.types("input[name=again]", PASSWORD).await;
-    browser.click("main form button").await;
+    browser.sets_up(&demo.url("/setup"), &demo.presence_code()).await;
     browser.sees("This box", PATIENCE).await;
 }
 
@@ -145,11 +138,7 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
     let page = &browser.client;
 
     // The door, then the first steps, with mode solo chosen on the way.
-    page.goto(&appliance.url("/setup")).await.unwrap();
-    browser.types("main input[name=code]", &appliance.presence_code()).await;
-    browser.types("main input[name=password]", "a long secret").await;
-    browser.types("main input[name=again]", "a long secret").await;
-    browser.click("main form button").await;
+    browser.sets_up(&appliance.url("/setup"), &appliance.presence_code()).await;
     browser.sees("Which network?", PATIENCE).await;
     browser.click("main form button").await;
     browser.sees("Whom shall a block pay?", PATIENCE).await;
@@ -184,9 +173,7 @@ async fn a_person_sets_an_appliance_up_makes_a_first_change_and_undoes_it() {
 
     // Undone after a restart of the dashboard, which ended the session.
     appliance.restart_dashboard();
-    page.goto(&appliance.url("/login")).await.unwrap();
-    browser.types("main input[name=password]", "a long secret").await;
-    browser.click("main form button").await;
+    browser.logs_in(&appliance.url("/login")).await;
     browser.sees("Latest changes", PATIENCE).await;
     browser.click("a[href='/settings/change?id=1']").await;
     browser.click("form[action='/settings/undo'] button").await;
@@ -216,11 +203,7 @@ async fn a_person_backs_an_appliance_up_with_a_passphrase_and_keeps_the_file() {
     let appliance = Appliance::start().await;
     let browser = Browser::start().await;
     let page = &browser.client;
-    page.goto(&appliance.url("/setup")).await.unwrap();
-    browser.types("main input[name=code]", &appliance.presence_code()).await;
-    browser.types("main input[name=password]", PASSWORD).await;
-    browser.types("main input[name=again]", PASSWORD).await;
-    browser.click("main form button").await;
+    browser.sets_up(&appliance.url("/setup"), &appliance.presence_code()).await;
     browser.sees("Which network?", PATIENCE).await;
     page.goto(&appliance.url("/settings")).await.unwrap();
     browser.sees("No backup was ever made.", PATIENCE).await;
@@ -264,11 +247,7 @@ async fn a_person_restores_a_lost_box_on_a_new_one() {
     assert_ne!(appliance.seed(), seed);
     let browser = Browser::start().await;
     let page = &browser.client;
-    page.goto(&appliance.url("/setup")).await.unwrap();
-    browser.types("main input[name=code]", &appliance.presence_code()).await;
-    browser.types("main input[name=password]", PASSWORD).await;
-    browser.types("main input[name=again]", PASSWORD).await;
-    browser.click("main form button").await;
+    browser.sets_up(&appliance.url("/setup"), &appliance.presence_code()).await;
     browser.sees("Which network?", PATIENCE).await;
     page.goto(&appliance.url("/backup")).await.unwrap();
     browser.click("a[href='/backup/restore']").await;
@@ -299,10 +278,8 @@ async fn a_person_restores_a_lost_box_on_a_new_one() {
     browser.sees("The box is back.", PATIENCE).await;
     browser.sees("May the mint sign again?", PATIENCE).await;
     assert_eq!(appliance.seed(), seed);
-    browser.click("#restore a[href='/login']").await;
-    browser.types("main input[name=password]", PASSWORD).await;
-    browser.click("main form button").await;
-    browser.sees("Settings", PATIENCE).await;
+    page.find(Locator::Css("#restore a[href='/login']")).await.unwrap();
+    browser.logs_in(&appliance.url("/login")).await;
     page.goto(&appliance.url("/backup/restore")).await.unwrap();
     browser.click("form[action='/backup/accept'] button").await;
     browser.sees("The mint signs again", PATIENCE).await;

@@ -8,10 +8,9 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use fantoccini::key::Key;
-use rig::{Appliance, Browser, Demo, Scheme};
+use rig::{Appliance, Browser, Demo, PATIENCE, Scheme};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(240);
 const INSPECT: &str = include_str!("rig/inspect.js");
 /// Pages that stand still, so that controls do not move on below the fingers of the test.
 const STILL: &str = "Object.defineProperty(document, 'hidden', { get: () => true });\
@@ -94,23 +93,6 @@ async fn tab_through(browser: &Browser, url: &str, wrong: &mut Vec<String>) {
     wrong.extend(left.into_iter().map(|(_, what)| format!("{url}: Tab does not reach {what}")));
 }
 
-/// Logs in with a password that is set.
-async fn log_in(browser: &Browser, login: &str) {
-    browser.client.goto(login).await.unwrap();
-    browser.types("main input[name=password]", "a long secret").await;
-    browser.click("main form button").await;
-    browser.sees("Settings", PATIENCE).await;
-}
-
-async fn set_up(browser: &Browser, setup: &str, code: &str) {
-    browser.client.goto(setup).await.unwrap();
-    browser.types("main input[name=code]", code).await;
-    browser.types("main input[name=password]", "a long secret").await;
-    browser.types("main input[name=again]", "a long secret").await;
-    browser.click("main form button").await;
-    browser.sees("Log out", PATIENCE).await;
-}
-
 #[tokio::test]
 async fn every_page_can_be_read_in_both_schemes_and_gone_through_by_keyboard() {
     let demo = Demo::start();
@@ -137,7 +119,7 @@ async fn every_page_can_be_read_in_both_schemes_and_gone_through_by_keyboard() {
     first.sees_in("body", "Welcome", PATIENCE).await;
     first.client.goto(&demo.url("/miners")).await.unwrap();
     first.sees("garage.one", PATIENCE).await;
-    set_up(&first, &demo.url("/setup"), &demo.presence_code()).await;
+    first.sets_up(&demo.url("/setup"), &demo.presence_code()).await;
     for path in pages {
         tab_through(&first, &demo.url(path), &mut wrong).await;
     }
@@ -152,7 +134,7 @@ async fn every_page_can_be_read_in_both_schemes_and_gone_through_by_keyboard() {
         let is_dark = browser.client.execute(dark, vec![]).await.unwrap();
         assert_eq!(is_dark, matches!(scheme, Scheme::Dark), "the browser does not prefer {scheme:?}");
         inspect(&browser, &demo.url("/login"), &mut wrong).await;
-        log_in(&browser, &demo.url("/login")).await;
+        browser.logs_in(&demo.url("/login")).await;
         for path in pages {
             let before = wrong.len();
             inspect(&browser, &demo.url(path), &mut wrong).await;
@@ -170,8 +152,8 @@ async fn the_settings_of_an_appliance_can_be_read_and_gone_through_by_keyboard()
     for (nth, scheme) in [Scheme::Light, Scheme::Dark].into_iter().enumerate() {
         let browser = Browser::preferring(scheme, 500).await;
         match nth {
-            0 => set_up(&browser, &appliance.url("/setup"), &appliance.presence_code()).await,
-            _ => log_in(&browser, &appliance.url("/login")).await,
+            0 => browser.sets_up(&appliance.url("/setup"), &appliance.presence_code()).await,
+            _ => browser.logs_in(&appliance.url("/login")).await,
         }
         for path in ["/start", "/start?step=payout", "/settings", "/backup", "/backup/restore"] {
             inspect(&browser, &appliance.url(path), &mut wrong).await;

@@ -25,6 +25,10 @@ use tempfile::TempDir;
 
 pub use appliance::Appliance;
 
+/// Several times what a busy machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+/// The admin's.
+pub const PASSWORD: &str = "a long secret";
 /// What the demo says, in the directory of its test.
 const SAID: &str = "demo.err";
 
@@ -251,6 +255,24 @@ impl Browser {
         let field = self.client.wait().for_element(Locator::Css(selector)).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
+    }
+
+    /// The first visit: code and password.
+    pub async fn sets_up(&self, setup: &str, code: &str) {
+        self.client.goto(setup).await.unwrap();
+        self.types("main input[name=code]", code).await;
+        self.types("main input[name=password]", PASSWORD).await;
+        self.types("main input[name=again]", PASSWORD).await;
+        self.click("main form button").await;
+        self.sees("Log out", PATIENCE).await;
+    }
+
+    /// Logs in with the password that was set then.
+    pub async fn logs_in(&self, login: &str) {
+        self.client.goto(login).await.unwrap();
+        self.types("main input[name=password]", PASSWORD).await;
+        self.click("main form button").await;
+        self.sees("Log out", PATIENCE).await;
     }
 
     /// Chooses a file of this machine.
