@@ -47,15 +47,13 @@ let
     rm -rf "$new"
     mkdir -p "$new"
     cp -L /etc/poolbox/"$network"/* "$new"/
+    # Not a link: it would let its owner read files of others.
+    is_file() { [ -f ${chosen}/"$1" ] && [ ! -L ${chosen}/"$1" ]; }
     for file in pool.toml mint.toml; do
-      # Not a link: it would let its owner read files of others.
-      if [ -f ${chosen}/"$network/$file" ] && [ ! -L ${chosen}/"$network/$file" ]; then
-        cp --no-dereference ${chosen}/"$network/$file" "$new/$file"
-      fi
+      if is_file "$network/$file"; then cp --no-dereference ${chosen}/"$network/$file" "$new/$file"; fi
     done
     said() { # FILE: its word
-      # Not a link: it would let its owner read files of others.
-      if [ -f ${chosen}/"$1" ] && [ ! -L ${chosen}/"$1" ]; then head -c 20 ${chosen}/"$1" | tr -d '\n'; fi
+      if is_file "$1"; then head -c 20 ${chosen}/"$1" | tr -d '\n'; fi
     }
     wanted=$(said node-size)
     case $wanted in small | medium | all) echo "$wanted" >"$new/node-size" ;; esac
@@ -65,19 +63,20 @@ let
     mv "$new" ${place}/settings
 
     size=$(df --output=size -B1G ${common.state} | tail -n 1 | tr -d ' ')
+    newest=$((size > 120 ? 50000 : 10000))
     case $network/$wanted in
       mainnet/small) prune=10000 ;;
       mainnet/medium) prune=50000 ;;
       mainnet/all) prune=0 ;;
       # All blocks where there is room for them and for ten years more, else the latest.
-      mainnet/*) prune=$((size >= 1500 ? 0 : size > 120 ? 50000 : 10000)) ;;
+      mainnet/*) prune=$((size >= 1500 ? 0 : newest)) ;;
       *) prune=0 ;;
     esac
     # A node that has removed blocks does not start when it is asked for all of them.
     set -- ${common.state}/node/mainnet/blocks/blk*.dat
     if [ "$prune" = 0 ] && [ "$network" = mainnet ] && [ -e "$1" ] && [ "''${1##*/}" != blk00000.dat ]; then
       echo "the node has removed blocks already and goes on with the newest" >&2
-      prune=50000
+      prune=$newest
     fi
     echo "NODE_ARGUMENTS=-prune=$prune" >${place}/node.env
     echo "network $network, blocks kept: ''${wanted:-by the disk}, -prune=$prune, disk $size GB"

@@ -57,7 +57,11 @@ impl Choices {
             Ok(()) => tracing::info!(files, "chosen settings were made anew from those of this version"),
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::error!(files, error, "chosen settings are still those of an earlier version");
+                tracing::error!(
+                    files,
+                    error,
+                    "chosen settings are still those of an earlier version; restart the dashboard when its disk has room"
+                );
             }
         }
     }
@@ -97,7 +101,7 @@ impl Renewing<'_> {
             Ok(news) => Some(news),
             Err(error) => {
                 let file = &self.path;
-                tracing::warn!(file, %error, "a chosen settings file was not made anew");
+                tracing::warn!(file, %error, "a chosen settings file was not made anew; undo its changes on the page Settings and choose again");
                 None
             }
         }

@@ -120,7 +120,8 @@ impl Switches {
 /// [`Mistake`], naming the field.
 pub fn fits(from: &Choice, to: &Choice, now: &Snapshot) -> Result<(), Mistake> {
     let size = to.switches.node;
-    if size == from.switches.node || to.network != Network::Mainnet {
+    let moved = from.network != to.network;
+    if (size == from.switches.node && !moved) || to.network != Network::Mainnet {
         return Ok(());
     }
     let wrong = |sentence: String| Err(Mistake::in_field(Field::Node, sentence));
@@ -131,7 +132,8 @@ pub fn fits(from: &Choice, to: &Choice, now: &Snapshot) -> Result<(), Mistake> {
         return wrong(format!("this disk has {has}, and it takes {needs}\u{a0}GB; choose less."));
     }
     match &now.node {
-        _ if size != NodeSize::All => Ok(()),
+        // Of a network that the node is not on, it says nothing; the system asks no node for blocks it removed.
+        _ if size != NodeSize::All || moved => Ok(()),
         Some(node) if !node.pruned => Ok(()),
         Some(_) => wrong(
             "this node has removed older blocks and would have to read the whole chain anew, which only a box \
@@ -242,6 +244,10 @@ mod tests {
             );
         }
         assert!(fits(NodeSize::All, on_disk(2_000, Some(false))).is_ok());
+        // What was chosen on a network where it does not count is looked at on the way to the one where it does.
+        let elsewhere = Choice { network: Network::Devnet, ..choice(NodeSize::All) };
+        let back = |gb| super::fits(&elsewhere, &choice(NodeSize::All), &on_disk(gb, Some(true)));
+        assert!(back(500).unwrap_err().sentence.contains("it takes 1000") && back(2_000).is_ok());
         // What is chosen already is no change, whatever the disk.
         assert!(super::fits(&choice(NodeSize::All), &choice(NodeSize::All), &on_disk(1, Some(true))).is_ok());
     }

@@ -157,7 +157,7 @@ fn facts(app: &App, visitor: &Visitor, now: &Snapshot) -> Vec<(&'static str, Str
         facts.push(("Their certificate (SHA-256)", encrypted.fingerprint.clone()));
     }
     if let Some(choices) = &app.choices {
-        let off = choices.present_on(&Wish::default()).is_ok_and(|choice| !choice.switches.updates);
+        let off = choices.place.held().is_ok_and(|held| !held.switches().updates);
         facts.push((
             "Updates",
             match &choices.place.updates_from {
