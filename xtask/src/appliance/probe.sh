@@ -64,7 +64,7 @@ check "a node that keeps all blocks" keeps all 0
 check "a word that is none counts for nothing" keeps 'all; reboot' "$usual"
 blocks=$state/node/mainnet/blocks
 mv $blocks/blk00000.dat /tmp/ && touch $blocks/blk00001.dat
-check "a node that has removed blocks is not asked for all" keeps all 50000
+check "a node that has removed blocks is not asked for all" keeps all "$([ "$usual" = 0 ] && echo 50000 || echo "$usual")"
 rm $blocks/blk00001.dat && mv /tmp/blk00000.dat $blocks/
 check "as the disk allows" bash -c "rm $state/settings/node-size && systemctl reload poolbox-settings &&
   grep -qx -- NODE_ARGUMENTS=-prune=$usual /run/poolbox/node.env"
@@ -88,7 +88,7 @@ ip route add default via 10.77.0.2
 key=$(cat $state/pool/devnet/sv2_authority.pub)
 miners=
 mine() {
-  ip netns exec lan poolbox-miner --url "$1" --user "$2" --threads 1 --max-hashrate 60k >"/tmp/miner-$2" 2>&1 &
+  ip netns exec lan poolbox-miner --url "$1" --user "$2" --threads 1 --max-hashrate 120k >"/tmp/miner-$2" 2>&1 &
   miners="$miners $!"
 }
 mine_both() {
