@@ -5,6 +5,7 @@
 
 mod difficulty;
 mod epoch;
+mod mode;
 mod network;
 mod owner;
 mod place;
@@ -16,6 +17,7 @@ pub use difficulty::{Difficulty, DifficultyError};
 pub use epoch::{
     Block, Epoch, EpochError, EpochEvent, EpochId, EpochRules, EpochState, Epochs, Payout, UnknownUnit,
 };
+pub use mode::{Earns, Mode};
 pub use network::{Network, UnknownNetwork};
 pub use owner::{Identity, Owner, OwnerError};
 pub use place::{JournalId, Mark, Marks, NotAJournalId, QueueSeq, ShareSeq};

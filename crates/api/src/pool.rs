@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use poolbox_accounting::Mode;
 use poolbox_accounting::{JournalId, Network, QueueSeq, ShareSeq, Work};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ pub struct Status {
     pub network: Network,
     /// Version of the program.
     pub version: String,
-    /// Whom the blocks pay.
+    /// For whom the miners work.
     pub mode: Mode,
     /// When it started, Unix seconds.
     pub started_at: u64,
@@ -61,6 +62,9 @@ pub struct Status {
     pub shares: Shares,
     /// Where jobs come from.
     pub source: Source,
+    /// The upstream pool, in mode proxy.
+    #[serde(default)]
+    pub upstream: Option<Upstream>,
     /// What miners work on; none while there is nothing to mine.
     pub job: Option<Job>,
     /// How fast jobs reach the miners.
@@ -89,14 +93,23 @@ pub struct Tls {
     pub certificate_file: PathBuf,
 }
 
-/// Whom the blocks pay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The mint's wallet.
-    Pool,
-    /// The miner that finds them.
-    Solo,
+/// The upstream pool that the miners work for in mode proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Where it is, as `stratum+tcp://host:port`.
+    pub url: String,
+    /// The user name that the box has there.
+    pub user: String,
+    /// Difficulty that it takes shares at; none before it said.
+    pub difficulty: Option<f64>,
+    /// Shares that it accepted since the pool started.
+    pub accepted: u64,
+    /// Shares that it rejected, or that could not be handed on, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Shares that it has not answered yet.
+    pub waiting: u64,
+    /// When it last accepted one, Unix seconds.
+    pub last_accepted_at: Option<u64>,
 }
 
 /// Hashes a second over the last minute, ten minutes, hour and day, from the work of accepted shares.
@@ -177,7 +190,7 @@ pub struct Job {
     /// The part of it that is fees of transactions, in sats.
     pub fees_sat: u64,
     /// Its coinbases, decoded: one in mode pool; in mode solo one for each connected owner, up to a
-    /// hundred.
+    /// hundred; in mode proxy the upstream pool's.
     pub coinbases: Vec<Coinbase>,
 }
 

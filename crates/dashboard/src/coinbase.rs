@@ -165,6 +165,8 @@ impl Looker {
                 let (address, script) = nobodys(pool.network)?;
                 (address.to_string(), script, Payee::Asker)
             }
+            // Whom its blocks pay is the upstream pool's affair.
+            pool::Mode::Proxy => return Ok(None),
         };
         let ways = endpoints::endpoints(pool, "127.0.0.1");
         let way = ways.first().context("the pool does not say where it listens")?;

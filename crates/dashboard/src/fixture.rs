@@ -64,6 +64,7 @@ fn status(workers: usize) -> Status {
         hashrate: if workers == 0 { HashRates::default() } else { RATES },
         shares: shares(),
         source: Source { connected: true, trouble: None, height: Some(900_000) },
+        upstream: None,
         job: Some(Job {
             number: 7,
             age_ms: 4200,

@@ -8,6 +8,7 @@
 mod error;
 mod journal;
 mod local;
+mod modes;
 mod names;
 mod queue;
 mod queue_error;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use async_trait::async_trait;
 use bitcoin::BlockHash;
-use poolbox_accounting::{JournalId, Owner, QueueSeq, ShareSeq, Work};
+use poolbox_accounting::{Earns, JournalId, Owner, QueueSeq, ShareSeq, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::QueueError;
@@ -25,7 +25,7 @@ pub struct QueueEntry {
 /// What a pool tells the mint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuoteMessage {
-    /// Shares were accepted: grow this owner's quote. The shares are all of the owner's that earn ehash and
+    /// Shares were accepted: grow this owner's quote. The shares are all of the owner's that earn this and
     /// were not queued before, up to `through`; they never lie on both sides of an [`Self::Update`].
     Create {
         /// Who is credited.
@@ -34,6 +34,8 @@ pub enum QuoteMessage {
         work: Work,
         /// The last of the shares.
         through: ShareSeq,
+        /// What they earn.
+        earns: Earns,
     },
     /// A share solved a block that pays the mint. Everything up to and including it was queued before this entry.
     Update {
@@ -124,6 +126,7 @@ mod tests {
             owner: Owner::Household("garage".into()),
             work: Work::from_ehash(1),
             through: ShareSeq::new(n),
+            earns: Earns::Ehash,
         };
         let numbered = (1..).zip(times);
         numbered.map(|(n, &at)| QueueEntry { seq: QueueSeq::new(n), at, message: message(n) }).collect()

@@ -10,6 +10,7 @@ use bitcoin::hashes::Hash;
 use poolbox_accounting::{Identity, JournalId, Network, Owner, QueueSeq, ShareSeq, Work};
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use crate::modes;
 use crate::schema::{self, Found};
 use crate::store::LOCK_PATIENCE;
 use crate::{Cursor, JournalError, JournalTotals, NewShare, QueueEntry, QuoteMessage, ShareRecord};
@@ -64,7 +65,8 @@ impl QueueReader {
     /// The journal cannot be read, or holds something that no pool wrote.
     pub fn read(&self, after: QueueSeq, limit: usize) -> Result<Vec<QueueEntry>, JournalError> {
         let mut select = self.connection.prepare_cached(
-            "SELECT queue.seq, queue.at, queue.share, owners.name, queue.work, shares.block_height, shares.hash
+            "SELECT queue.seq, queue.at, queue.share, owners.name, queue.work, shares.block_height, shares.hash,
+                 queue.mode
              FROM queue JOIN shares ON shares.seq = queue.share LEFT JOIN owners ON owners.id = queue.owner
              WHERE queue.seq > ?1 ORDER BY queue.seq LIMIT ?2",
         )?;
@@ -119,7 +121,7 @@ impl QueueReader {
     pub fn shares(&self, after: ShareSeq, limit: usize) -> Result<Vec<ShareRecord>, JournalError> {
         let mut select = self.connection.prepare_cached(
             "SELECT shares.seq, owners.name, workers.name, shares.work, shares.hash, shares.at_ms,
-                 shares.block_height, shares.solo
+                 shares.block_height, shares.mode
              FROM shares JOIN workers ON workers.id = shares.worker JOIN owners ON owners.id = workers.owner
              WHERE shares.seq > ?1 ORDER BY shares.seq LIMIT ?2",
         )?;
@@ -135,7 +137,7 @@ impl QueueReader {
                 hash: block_hash(row, 4)?,
                 at_ms: row.get(5)?,
                 block_height: row.get(6)?,
-                solo: row.get(7)?,
+                mode: modes::mode(row.get(7)?)?,
             };
             records.push(ShareRecord { seq: ShareSeq::new(row.get(0)?), share });
         }
@@ -147,7 +149,8 @@ impl QueueReader {
         let message = match row.get::<_, Option<String>>(3)? {
             Some(owner) => {
                 let work = Work::from_ehash(row.get(4)?);
-                QuoteMessage::Create { owner: self.owner(&owner)?, work, through: share }
+                let earns = modes::earns(row.get(7)?)?;
+                QuoteMessage::Create { owner: self.owner(&owner)?, work, through: share, earns }
             }
             None => QuoteMessage::Update { share, height: row.get(5)?, block_hash: block_hash(row, 6)? },
         };

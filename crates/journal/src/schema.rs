@@ -11,11 +11,11 @@ use crate::JournalError;
 /// Marks the file as ours in SQLite's header ("Pbjl").
 const APPLICATION_ID: i64 = 0x5062_6a6c;
 /// Version of the tables below; an older file is migrated at open, a newer one refused.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// `journal` holds one row of running totals, so that no start and no report has to add up every
 /// share. A queue entry with an owner is a `Create`, one without is an `Update` about its share. Shares
-/// made in mode solo are in no entry.
+/// made in mode solo are in no entry. Modes are the numbers of [`crate::modes`].
 const TABLES: &str = "
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -42,7 +42,7 @@ CREATE TABLE shares (
     hash BLOB NOT NULL,
     at_ms INTEGER NOT NULL,
     block_height INTEGER,
-    solo INTEGER NOT NULL DEFAULT 0
+    mode INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE queue (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -50,6 +50,7 @@ CREATE TABLE queue (
     owner INTEGER REFERENCES owners (id),
     work INTEGER,
     share INTEGER NOT NULL REFERENCES shares (seq),
+    mode INTEGER NOT NULL DEFAULT 0,
     CHECK ((owner IS NULL) = (work IS NULL))
 ) STRICT;
 ";
@@ -111,7 +112,14 @@ pub(crate) fn upgrade(connection: &mut Connection) -> Result<(), JournalError> {
         name(&tx)?;
     }
     // Until version 3 shares made in mode solo were queued as all others, and credited: that stays.
-    tx.execute_batch("ALTER TABLE shares ADD COLUMN solo INTEGER NOT NULL DEFAULT 0")?;
+    if from < 3 {
+        tx.execute_batch("ALTER TABLE shares ADD COLUMN solo INTEGER NOT NULL DEFAULT 0")?;
+    }
+    // Version 3 knew two modes, which have their numbers since.
+    tx.execute_batch(
+        "ALTER TABLE shares RENAME COLUMN solo TO mode;
+         ALTER TABLE queue ADD COLUMN mode INTEGER NOT NULL DEFAULT 0",
+    )?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     let identity = identity(&tx)?;
     tx.commit()?;

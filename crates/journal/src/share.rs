@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bitcoin::BlockHash;
-use poolbox_accounting::{Identity, ShareSeq, Work};
+use poolbox_accounting::{Identity, Mode, ShareSeq, Work};
 
 /// An accepted share on its way into the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub struct NewShare {
     pub at_ms: u64,
     /// The height of the block that this share solves; `None` for every ordinary share.
     pub block_height: Option<u32>,
-    /// Made in mode solo: a block pays its miner, so that this share is kept for the record and earns no
-    /// ehash. The quote queue passes over it.
-    pub solo: bool,
+    /// For whom it was made, which decides what it earns. In mode solo a block pays its miner: the share is
+    /// kept for the record, and the quote queue passes over it.
+    pub mode: Mode,
 }
 
 /// A share in the journal.

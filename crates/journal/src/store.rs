@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{JournalId, Network, ShareSeq, Work};
+use poolbox_accounting::{JournalId, Mode, Network, ShareSeq, Work};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::modes;
 use crate::names::Workers;
 use crate::schema::{self, Found};
 use crate::{JournalError, NewShare};
@@ -151,10 +152,10 @@ fn append<'a>(
             share.hash.as_byte_array(),
             share.at_ms,
             share.block_height,
-            share.solo
+            modes::number(share.mode)
         ])?;
-        // A block found in mode solo pays no mint, which need not hear of it.
-        if share.block_height.is_some() && !share.solo {
+        // A block found in another mode does not pay the mint, which need not hear of it.
+        if share.block_height.is_some() && share.mode == Mode::Pool {
             queue_all(tx, &mut totals, now)?;
             let mut announce = tx.prepare_cached("INSERT INTO queue (at, share) VALUES (?1, ?2)")?;
             announce.execute(params![now, totals.shares])?;
@@ -164,16 +165,17 @@ fn append<'a>(
     Ok(totals)
 }
 
-/// Queues what is not queued and earns ehash, one entry an owner.
+/// Queues what is not queued and earns something, one entry an owner and mode.
 fn queue_all(tx: &Transaction<'_>, totals: &mut JournalTotals, now: u64) -> Result<(), rusqlite::Error> {
     let mut insert = tx.prepare_cached(
-        "INSERT INTO queue (at, owner, work, share)
-         SELECT ?1, workers.owner, SUM(sums.work), MAX(sums.last)
-         FROM (SELECT worker, SUM(work) AS work, MAX(seq) AS last FROM shares
-             WHERE seq > ?2 AND NOT solo GROUP BY worker) AS sums JOIN workers ON workers.id = sums.worker
-         GROUP BY workers.owner ORDER BY MAX(sums.last)",
+        "INSERT INTO queue (at, owner, work, share, mode)
+         SELECT ?1, workers.owner, SUM(sums.work), MAX(sums.last), sums.mode
+         FROM (SELECT worker, mode, SUM(work) AS work, MAX(seq) AS last FROM shares
+             WHERE seq > ?2 AND mode <> ?3 GROUP BY worker, mode) AS sums
+             JOIN workers ON workers.id = sums.worker
+         GROUP BY workers.owner, sums.mode ORDER BY MAX(sums.last)",
     )?;
-    insert.execute(params![now, totals.queued_through.get()])?;
+    insert.execute(params![now, totals.queued_through.get(), modes::number(Mode::Solo)])?;
     totals.queued_through = ShareSeq::new(totals.shares);
     Ok(())
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Identity, Network, Owner, Work};
+use poolbox_accounting::{Identity, Mode, Network, Owner, Work};
 
 use crate::store::Store;
 use crate::{NewShare, QueueReader};
@@ -17,7 +17,7 @@ fn share(worker: usize) -> NewShare {
         hash: BlockHash::all_zeros(),
         at_ms: 0,
         block_height: None,
-        solo: false,
+        mode: Mode::Pool,
     }
 }
 

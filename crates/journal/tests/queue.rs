@@ -1,6 +1,6 @@
 //! The quote queue: complete, exact between boundaries, the same whenever it is read.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod audit;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use audit::{NETWORK, assert_queue_pays_exactly_the_shares, directory, queue, share, shares};
-use poolbox_accounting::ShareSeq;
+use poolbox_accounting::{Earns, Mode, ShareSeq};
 use poolbox_journal::{Journal, NewShare, QueueEntry, QueueReader, QueueSeq, QuoteMessage};
 use proptest::prelude::*;
 
@@ -20,13 +20,14 @@ const OWNERS: [&str; 4] = ["alice", "bob", "carol", "dave@example.com"];
 /// What happens to a journal.
 #[derive(Clone, Debug)]
 enum Step {
-    /// These shares arrive together: owner, work, solves a block, made in mode solo.
-    Shares(Vec<(usize, u64, bool, bool)>),
+    /// These shares arrive together: owner, work, solves a block, mode.
+    Shares(Vec<(usize, u64, bool, Mode)>),
     Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let share = (0..OWNERS.len(), 1u64..1 << 40, prop::bool::weighted(0.15), prop::bool::weighted(0.2));
+    let mode = prop_oneof![4 => Just(Mode::Pool), 1 => Just(Mode::Solo), 2 => Just(Mode::Proxy)];
+    let share = (0..OWNERS.len(), 1u64..1 << 40, prop::bool::weighted(0.15), mode);
     prop_oneof![
         4 => prop::collection::vec(share, 1..12).prop_map(Step::Shares),
         1 => Just(Step::Restart),
@@ -41,9 +42,9 @@ async fn play(path: &Path, interval: Duration, steps: Vec<Step>) -> Vec<NewShare
         match step {
             Step::Shares(group) => {
                 let mut waiting = Vec::new();
-                for (owner, work, block, solo) in group {
+                for (owner, work, block, mode) in group {
                     let n = played.len() as u64;
-                    let share = NewShare { solo, ..share(OWNERS[owner], n, work, block.then_some(n as u32)) };
+                    let share = NewShare { mode, ..share(OWNERS[owner], n, work, block.then_some(n as u32)) };
                     played.push(share.clone());
                     let journal = journal.clone();
                     waiting.push(tokio::spawn(async move { journal.append(vec![share]).await }));
@@ -110,7 +111,7 @@ async fn a_block_queues_what_came_before_it_and_then_itself() {
     let messages: Vec<String> = entries
         .into_iter()
         .map(|entry| match entry.message {
-            QuoteMessage::Create { owner, work, through } => format!("{owner} {work} through {through}"),
+            QuoteMessage::Create { owner, work, through, .. } => format!("{owner} {work} through {through}"),
             QuoteMessage::Update { share, height, block_hash } => {
                 assert_eq!((share, block_hash), (boundary, solved.hash));
                 format!("block {height} at {share}")
@@ -127,7 +128,7 @@ async fn a_block_queues_what_came_before_it_and_then_itself() {
 async fn what_is_mined_solo_is_kept_and_passed_over() {
     let (_directory, path) = directory();
     let journal = Journal::open_queueing_every(NEVER, &path, NETWORK).unwrap();
-    let solo = |n, block| NewShare { solo: true, ..share("alice", n, 10, block) };
+    let solo = |n, block| NewShare { mode: Mode::Solo, ..share("alice", n, 10, block) };
     journal.append(vec![solo(1, None), share("alice", 2, 7, None), solo(3, Some(812))]).await.unwrap();
     journal.append(vec![share("bob", 4, 5, Some(813)), solo(5, None)]).await.unwrap();
     journal.close().await;
@@ -142,6 +143,23 @@ async fn what_is_mined_solo_is_kept_and_passed_over() {
     };
     let queue: Vec<String> = queue(&reader, 10).into_iter().map(credited).collect();
     assert_eq!(queue, ["alice 7 ehash", "bob 5 ehash", "block 813"]);
+}
+
+#[tokio::test]
+async fn what_is_mined_for_an_upstream_pool_is_queued_apart_and_its_blocks_are_nobodys() {
+    let (_directory, path) = directory();
+    let journal = Journal::open_queueing_every(NEVER, &path, NETWORK).unwrap();
+    let proxy = |n, block| NewShare { mode: Mode::Proxy, ..share("alice", n, 10, block) };
+    journal.append(vec![proxy(1, None), share("alice", 2, 7, None), proxy(3, Some(812))]).await.unwrap();
+    journal.close().await;
+
+    let entries = queue(&QueueReader::open(&path, NETWORK).unwrap(), 10);
+    let told = entries.into_iter().map(|entry| match entry.message {
+        QuoteMessage::Create { work, earns, .. } => (work.ehash(), earns),
+        update => panic!("{update:?}"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(7, Earns::Ehash), (20, Earns::Sats)]);
+    assert_queue_pays_exactly_the_shares(&path);
 }
 
 #[tokio::test]

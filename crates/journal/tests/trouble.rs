@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use audit::{NETWORK, assert_queue_pays_exactly_the_shares, directory, share, shares};
-use poolbox_accounting::{Network, ShareSeq};
+use poolbox_accounting::{Mode, Network, ShareSeq};
 use poolbox_journal::{Cursor, Journal, JournalError, QueueReader, QueueSeq};
 use rusqlite::Connection;
 
@@ -44,11 +44,11 @@ async fn a_journal_of_another_network_is_refused() {
 async fn a_newer_schema_is_refused() {
     let (_directory, path) = directory();
     journal_with_one_share(&path).await;
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     assert_refused(
         &path,
         NETWORK,
-        "the share journal {path} has schema version 4, this Poolbox knows up to 3; start the newer Poolbox \
+        "the share journal {path} has schema version 5, this Poolbox knows up to 4; start the newer Poolbox \
          that wrote it",
     );
 }
@@ -137,14 +137,17 @@ async fn more_work_than_a_column_holds_is_refused_not_wrapped() {
 
 /// As the release before identities wrote it.
 const BACK_TO_VERSION_1: &str =
-    "ALTER TABLE journal DROP COLUMN identity; ALTER TABLE shares DROP COLUMN solo;
-                                 PRAGMA user_version = 1";
+    "ALTER TABLE journal DROP COLUMN identity; ALTER TABLE shares DROP COLUMN mode;
+     ALTER TABLE queue DROP COLUMN mode; PRAGMA user_version = 1";
 /// As the release that queued the shares of mode solo wrote it.
-const BACK_TO_VERSION_2: &str = "ALTER TABLE shares DROP COLUMN solo; PRAGMA user_version = 2";
+const BACK_TO_VERSION_2: &str =
+    "ALTER TABLE shares DROP COLUMN mode; ALTER TABLE queue DROP COLUMN mode; PRAGMA user_version = 2";
+/// As the release that knew the modes pool and solo wrote it.
+const BACK_TO_VERSION_3: &str = "ALTER TABLE shares RENAME COLUMN mode TO solo; ALTER TABLE queue DROP COLUMN mode; PRAGMA user_version = 3";
 
 #[tokio::test]
 async fn an_older_journal_is_upgraded_by_its_pool_and_nothing_in_it_changes() {
-    for back in [BACK_TO_VERSION_1, BACK_TO_VERSION_2] {
+    for back in [BACK_TO_VERSION_1, BACK_TO_VERSION_2, BACK_TO_VERSION_3] {
         is_upgraded_from(back).await;
     }
 }
@@ -163,7 +166,7 @@ async fn is_upgraded_from(back: &str) {
     journal.append(vec![share("bob", 2, 7, None)]).await.unwrap();
     journal.close().await;
     assert_queue_pays_exactly_the_shares(&path);
-    assert_eq!(shares(&path).iter().map(|record| record.share.solo).collect::<Vec<_>>(), [false, false]);
+    assert_eq!(shares(&path).iter().map(|record| record.share.mode).collect::<Vec<_>>(), [Mode::Pool; 2]);
     assert_eq!(Journal::open(&path, NETWORK).unwrap().identity(), identity, "it stays");
 
     // An old copy must not look like another pool's journal: it would be credited again.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use cdk::mint::Mint;
-use poolbox_accounting::{Epoch, EpochId, EpochRules, EpochState, FeePpm, Mark};
+use poolbox_accounting::{Earns, Epoch, EpochId, EpochRules, EpochState, FeePpm, Mark};
 use poolbox_journal::{Arrival, Cursor, QueueError, QuoteMessage, QuoteQueue};
 use tokio_util::sync::CancellationToken;
 
@@ -281,7 +281,9 @@ impl Writer {
             cursor.seq
         );
         match entry.message {
-            QuoteMessage::Create { owner, work, through } => {
+            // Not known here yet: it waits, and all of its pool's behind it.
+            QuoteMessage::Create { earns: Earns::Sats, .. } => return Ok(false),
+            QuoteMessage::Create { owner, work, through, earns: Earns::Ehash } => {
                 let mark = Mark { entry: entry.seq, share: through };
                 let (epoch, events) = progress.epochs.credit(journal, mark, work, entry.at)?;
                 step.events.extend(events);

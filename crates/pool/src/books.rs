@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bitcoin::BlockHash;
-use poolbox_accounting::{Difficulty, Identity, Network};
+use poolbox_accounting::{Difficulty, Identity, Mode, Network};
 use poolbox_api::pool::Block;
 use poolbox_journal::{Journal, NewShare};
 use poolbox_stratum::{
@@ -30,8 +30,8 @@ pub struct Books {
     journal: Journal,
     keeper: BlockKeeper,
     halt: Arc<Halt>,
-    /// Whether a block pays its miner, so that shares earn no ehash.
-    solo: bool,
+    /// What shares earn.
+    mode: Mode,
     started: Instant,
     notebook: Notebook,
     workers: Mutex<Workers>,
@@ -61,7 +61,7 @@ impl Books {
             journal,
             keeper,
             halt,
-            solo: matches!(policy, PayoutPolicy::Solo(_)),
+            mode: policy.mode(),
             started: Instant::now(),
             notebook,
             workers: Mutex::new(Workers::from_remembered(notes.workers, network)),
@@ -191,7 +191,7 @@ impl ShareSink for Sink {
                 books.send_block(&share, *found);
             }
             let AcceptedShare { identity, work, hash, .. } = share;
-            NewShare { identity, work, hash, at_ms, block_height, solo: books.solo }
+            NewShare { identity, work, hash, at_ms, block_height, mode: books.mode }
         });
         let shares: Vec<NewShare> = shares.collect();
         Box::pin(async move {

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use bitcoin::Target;
 use poolbox_accounting::Network;
 use poolbox_api::Problem;
-use poolbox_api::pool::{self, Mode, Protocol, Source, Status, Stop, Stopped};
+use poolbox_api::pool::{self, Protocol, Source, Status, Stop, Stopped};
 use poolbox_journal::Journal;
 use poolbox_service::{Answer, Input};
 use poolbox_stratum::server::Server;
@@ -99,10 +99,7 @@ impl View {
         Status {
             network: self.network,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: match &self.policy {
-                PayoutPolicy::Pool(_) => Mode::Pool,
-                PayoutPolicy::Solo(_) => Mode::Solo,
-            },
+            mode: self.policy.mode(),
             started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             uptime_s: running.elapsed().as_secs(),
             stratum_v1: self.stratum_v1.clone(),
@@ -118,6 +115,7 @@ impl View {
             hashrate: listing.hashrate(),
             shares: listing.shares(),
             source: self.source(job.as_deref()),
+            upstream: None,
             job: job.map(|job| self.job(&job, &listing)),
             latency: self.books.latency.so_far().times(),
             journal: self.journal(),

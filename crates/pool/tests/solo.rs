@@ -87,7 +87,11 @@ async fn every_block_on_the_chain_pays_the_miner_that_found_it() {
     // The shares are kept, and no mint is told of them or of their blocks.
     let journal = QueueReader::open(pool.data().join("journal.sqlite"), Network::Regtest).unwrap();
     let shares = journal.shares(ShareSeq::START, 1000).unwrap();
-    assert!(shares.len() >= 3 * EACH && shares.iter().all(|record| record.share.solo), "{}", shares.len());
+    assert!(
+        shares.len() >= 3 * EACH && shares.iter().all(|record| record.share.mode == Mode::Solo),
+        "{}",
+        shares.len()
+    );
     assert!(!journal.totals().unwrap().has_unqueued());
     assert_eq!(journal.last_entry().unwrap(), QueueSeq::START);
 }

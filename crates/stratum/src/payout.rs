@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Script, ScriptBuf};
-use poolbox_accounting::{Identity, Network, Owner};
+use poolbox_accounting::{Identity, Mode, Network, Owner};
 
 /// The output that takes the whole value of a template. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,14 @@ pub enum PayoutPolicy {
 pub struct NoAddress(Network);
 
 impl PayoutPolicy {
+    /// The mode of a pool whose coinbases pay so.
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Pool(_) => Mode::Pool,
+            Self::Solo(_) => Mode::Solo,
+        }
+    }
+
     /// What the coinbases of this worker pay.
     ///
     /// # Errors

@@ -175,6 +175,7 @@ const fn reading(network: Network) -> &'static str {
 pub const fn mode_spoken(mode: Mode) -> &'static str {
     match mode {
         Mode::Pool => "pool: a block pays the mint, and everybody's work shares in it",
+        Mode::Proxy => "proxy: the miners work for another pool, whose payments everybody's work shares in",
         Mode::Solo => "solo: a block pays the miner that finds it",
     }
 }

@@ -57,6 +57,7 @@ impl Texts {
         let network = network.parse::<Network>().map_err(|error| pool.unfit(error.to_string()))?;
         let mode = match pool.string("mode")? {
             None | Some("pool") => Mode::Pool,
+            Some("proxy") => Mode::Proxy,
             Some("solo") => Mode::Solo,
             Some(other) => return Err(pool.unfit(format!("has the mode \"{other}\", which is unknown here"))),
         };
@@ -78,6 +79,7 @@ impl Texts {
                     pool.set(&["mode"], Some("solo".into()))?;
                     pool.set(&[DESCRIPTOR], None)?;
                 }
+                Mode::Proxy => return Err(pool.unfit("cannot be made one of mode proxy here".to_owned())),
                 Mode::Pool => {
                     let usual = Sheet::read(POOL, &image.pool)?;
                     let Some(descriptor) = usual.string(DESCRIPTOR)? else {

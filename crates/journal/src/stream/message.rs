@@ -5,21 +5,27 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use poolbox_accounting::{Network, Owner, QueueSeq, ShareSeq, Work};
+use poolbox_accounting::{Earns, Network, Owner, QueueSeq, ShareSeq, Work};
 use redis::Value;
 
 use crate::{QueueEntry, QuoteMessage};
 
-/// Of the fields below. A mint refuses a newer one.
+/// Of an entry whose work earns ehash, and of one that announces a block.
 const VERSION: &str = "1";
+/// Of an entry whose work earns sats, which an older mint must not take for one of ehash.
+const VERSION_OF_SATS: &str = "2";
 
 /// The fields of an entry, name after value. `before` is when its predecessor was queued (0 for none):
 /// the mint compares it with what it took last.
 pub(super) fn fields(entry: &QueueEntry, before: u64) -> Vec<(&'static str, String)> {
+    let version = match &entry.message {
+        QuoteMessage::Create { earns: Earns::Sats, .. } => VERSION_OF_SATS,
+        QuoteMessage::Create { earns: Earns::Ehash, .. } | QuoteMessage::Update { .. } => VERSION,
+    };
     let mut fields =
-        vec![("v", VERSION.to_owned()), ("at", entry.at.to_string()), ("before", before.to_string())];
+        vec![("v", version.to_owned()), ("at", entry.at.to_string()), ("before", before.to_string())];
     match &entry.message {
-        QuoteMessage::Create { owner, work, through } => fields.extend([
+        QuoteMessage::Create { owner, work, through, .. } => fields.extend([
             ("create", owner.to_string()),
             ("work", work.ehash().to_string()),
             ("through", through.to_string()),
@@ -43,14 +49,21 @@ pub(super) fn entry(
     network: Network,
 ) -> Result<(QueueEntry, u64), String> {
     let version = text(fields, "v")?;
-    if version != VERSION {
-        return Err(format!("entry {seq} has version {version}, this release reads {VERSION}"));
-    }
-    let message = if fields.contains_key("create") {
+    let earns = match version.as_str() {
+        VERSION => Earns::Ehash,
+        VERSION_OF_SATS => Earns::Sats,
+        _ => {
+            return Err(format!(
+                "entry {seq} has version {version}, this release reads up to {VERSION_OF_SATS}"
+            ));
+        }
+    };
+    let message = if fields.contains_key("create") || earns == Earns::Sats {
         QuoteMessage::Create {
             owner: Owner::parse(&text(fields, "create")?, network).map_err(|error| error.to_string())?,
             work: Work::from_ehash(number(fields, "work")?),
             through: ShareSeq::new(number(fields, "through")?),
+            earns,
         }
     } else {
         QuoteMessage::Update {
@@ -87,15 +100,17 @@ mod tests {
     }
 
     fn message() -> impl Strategy<Value = QuoteMessage> {
-        let create =
-            ("[a-z][a-z0-9]{0,20}", any::<u64>(), any::<u64>()).prop_map(|(owner, work, through)| {
+        let create = ("[a-z][a-z0-9]{0,20}", any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+            |(owner, work, through, sats)| {
                 let owner = Owner::parse(&owner, NETWORK).ok()?;
                 Some(QuoteMessage::Create {
                     owner,
                     work: Work::from_ehash(work),
                     through: ShareSeq::new(through),
+                    earns: if sats { Earns::Sats } else { Earns::Ehash },
                 })
-            });
+            },
+        );
         let update = (any::<u64>(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(share, height, hash)| {
             let (share, block_hash) = (ShareSeq::new(share), BlockHash::from_byte_array(hash));
             Some(QuoteMessage::Update { share, height, block_hash })

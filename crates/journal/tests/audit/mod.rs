@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Identity, Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{Earns, Identity, Mode, Network, Owner, ShareSeq, Work};
 use poolbox_journal::{NewShare, QueueEntry, QueueReader, QueueSeq, QuoteMessage, ShareRecord};
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ pub fn share(owner: &str, n: u64, work: u64, block_height: Option<u32>) -> NewSh
         hash: BlockHash::from_byte_array(hash),
         at_ms: 1_700_000_000_000 + n,
         block_height,
-        solo: false,
+        mode: Mode::Pool,
     }
 }
 
@@ -55,8 +55,8 @@ pub fn shares(path: &Path) -> Vec<ShareRecord> {
     QueueReader::open(path, NETWORK).unwrap().shares(ShareSeq::START, usize::MAX >> 1).unwrap()
 }
 
-/// Work by owner of one stretch between two boundaries, and the share that ended it.
-type Stretch = (BTreeMap<Owner, u64>, Option<ShareSeq>);
+/// Work by owner and by what it earns of one stretch between two boundaries, and the share that ended it.
+type Stretch = (BTreeMap<(Owner, Earns), u64>, Option<ShareSeq>);
 
 /// Asserts that sequence numbers have no gaps, that the totals are the sums, and that the queue
 /// credits exactly the journalled work of each owner between any two boundaries, but none of mode solo.
@@ -71,10 +71,12 @@ pub fn assert_queue_pays_exactly_the_shares(path: &Path) {
     assert_eq!(totals.queued_through.get(), totals.shares, "a share was left unqueued");
 
     let mut journalled: Vec<Stretch> = vec![Stretch::default()];
-    for record in shares.iter().filter(|record| !record.share.solo) {
+    for record in &shares {
+        let Some(earns) = record.share.mode.earns() else { continue };
         let stretch = journalled.last_mut().unwrap();
-        *stretch.0.entry(record.share.identity.owner.clone()).or_default() += record.share.work.ehash();
-        if record.share.block_height.is_some() {
+        let earner = (record.share.identity.owner.clone(), earns);
+        *stretch.0.entry(earner).or_default() += record.share.work.ehash();
+        if record.share.block_height.is_some() && record.share.mode == Mode::Pool {
             stretch.1 = Some(record.seq);
             journalled.push(Stretch::default());
         }
@@ -84,9 +86,9 @@ pub fn assert_queue_pays_exactly_the_shares(path: &Path) {
     for entry in &queue {
         let stretch = queued.last_mut().unwrap();
         match &entry.message {
-            QuoteMessage::Create { owner, work, through } => {
+            QuoteMessage::Create { owner, work, through, earns } => {
                 assert!(*through > last_boundary, "entry {} credits a share before the boundary", entry.seq);
-                *stretch.0.entry(owner.clone()).or_default() += work.ehash();
+                *stretch.0.entry((owner.clone(), *earns)).or_default() += work.ehash();
             }
             QuoteMessage::Update { share, height, block_hash } => {
                 let record = &shares[share.get() as usize - 1];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use poolbox_accounting::{Identity, Network, Owner, Work};
+use poolbox_accounting::{Identity, Mode, Network, Owner, Work};
 use poolbox_api::{Client, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_testnode::TestNode;
@@ -130,7 +130,7 @@ pub fn share(owner: &Arc<Identity>, n: u64, ehash: u64, block: Option<(u32, Bloc
         hash: block.map_or_else(|| BlockHash::hash(&n.to_be_bytes()), |(_, hash)| hash),
         at_ms: 1_700_000_000_000 + n,
         block_height: block.map(|(height, _)| height),
-        solo: false,
+        mode: Mode::Pool,
     }
 }
 

@@ -57,6 +57,7 @@ fn status(workers: Vec<Worker>) -> Status {
         hashrate: HashRates { minute: 4, ten_minutes: 3, hour: 2, day: 1 },
         shares: workers.first().map(|worker| worker.shares.clone()).unwrap_or_default(),
         source: Source { connected: true, trouble: None, height: Some(9) },
+        upstream: None,
         job: Some(Job {
             number: 1,
             age_ms: 1500,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use poolbox_accounting::{QueueSeq, ShareSeq, Work};
+use poolbox_accounting::{Earns, QueueSeq, ShareSeq, Work};
 use poolbox_journal::{JournalTotals, QueueReader, QuoteMessage};
 
 /// Rows read at once.
@@ -49,7 +49,7 @@ pub struct Facts {
     pub journalled: BTreeMap<String, u64>,
     /// Work of the queue's entries, by owner.
     pub queued: BTreeMap<String, u64>,
-    /// Work of entries that the mint has taken, by epoch and owner.
+    /// Work of entries for ehash that the mint has taken, by epoch and owner.
     pub taken: BTreeMap<u64, BTreeMap<String, u64>>,
     /// The queue's last entry.
     pub last_entry: u64,
@@ -76,10 +76,11 @@ fn read_queue(reader: &QueueReader, boundaries: &Boundaries, facts: &mut Facts) 
         after = last.seq;
         for entry in page {
             facts.last_entry = entry.seq.get();
-            let QuoteMessage::Create { owner, work, through: share } = entry.message else { continue };
+            let QuoteMessage::Create { owner, work, through: share, earns } = entry.message else { continue };
             facts.queued_through = facts.queued_through.max(share.get());
             let owner = owner.to_string();
-            if let Some(epoch) = boundaries.epoch_of(entry.seq.get()) {
+            let epoch = boundaries.epoch_of(entry.seq.get()).filter(|_| earns == Earns::Ehash);
+            if let Some(epoch) = epoch {
                 add(facts.taken.entry(epoch).or_default(), owner.clone(), work)?;
             }
             add(&mut facts.queued, owner, work)?;
@@ -106,7 +107,7 @@ fn read_shares(reader: &QueueReader, facts: &mut Facts) -> anyhow::Result<()> {
             facts.shares += 1;
             facts.work =
                 facts.work.checked_add(record.share.work).context("more work than can be counted")?;
-            if seq <= facts.queued_through && !record.share.solo {
+            if seq <= facts.queued_through && record.share.mode.earns().is_some() {
                 add(&mut facts.journalled, record.share.identity.owner.to_string(), record.share.work)?;
             }
         }
@@ -127,7 +128,7 @@ mod tests {
 
     use bitcoin::BlockHash;
     use bitcoin::hashes::Hash;
-    use poolbox_accounting::{Identity, Network, Owner};
+    use poolbox_accounting::{Identity, Mode, Network, Owner};
     use poolbox_journal::{Journal, NewShare};
 
     use super::*;
@@ -145,7 +146,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.sqlite");
         let journal = Journal::open(&path, Network::Devnet).unwrap();
-        let share = |work, solo| NewShare {
+        let share = |work, mode| NewShare {
             identity: Arc::new(Identity {
                 owner: Owner::Household("garage".to_owned()),
                 worker: "one".to_owned(),
@@ -154,10 +155,15 @@ mod tests {
             hash: BlockHash::all_zeros(),
             at_ms: 0,
             block_height: None,
-            solo,
+            mode,
         };
         journal
-            .append(vec![share(5, true), share(7, false), share(11, true), share(2, false)])
+            .append(vec![
+                share(5, Mode::Solo),
+                share(7, Mode::Pool),
+                share(11, Mode::Solo),
+                share(2, Mode::Pool),
+            ])
             .await
             .unwrap();
         journal.close().await;

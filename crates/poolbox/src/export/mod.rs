@@ -92,7 +92,7 @@ fn shares(place: &Place, options: &Options, out: impl Write) -> anyhow::Result<u
                     share.work.ehash().into(),
                     share.hash.to_string().into(),
                     share.block_height.map(u64::from).into(),
-                    if share.solo { "solo" } else { "pool" }.into(),
+                    share.mode.name().into(),
                 ])?;
             }
         }

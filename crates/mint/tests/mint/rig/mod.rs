@@ -28,7 +28,7 @@ use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{CurrencyUnit, PaymentMethod};
 use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::DynMintDatabase;
-use poolbox_accounting::{EpochId, EpochState, Identity, Network, Owner, ShareSeq, Work};
+use poolbox_accounting::{EpochId, EpochState, Identity, Mode, Network, Owner, ShareSeq, Work};
 use poolbox_api::{Client, ClientError, mint as api};
 use poolbox_journal::{Journal, NewShare};
 use poolbox_mint::ledger::{self, Place};
@@ -199,7 +199,7 @@ impl Rig {
             hash: BlockHash::hash(&(self.shares + n).to_be_bytes()),
             at_ms: poolbox_mint::crediting::unix_time() * 1000,
             block_height: None,
-            solo: false,
+            mode: Mode::Pool,
         };
         let shares: Vec<NewShare> = (0..owners).map(share).collect();
         self.shares += owners;
@@ -398,7 +398,7 @@ async fn append(
         hash,
         at_ms: poolbox_mint::crediting::unix_time() * 1000,
         block_height: block,
-        solo: false,
+        mode: Mode::Pool,
     };
     journal.append(vec![share]).await.unwrap()
 }
