@@ -7,7 +7,7 @@ use std::time::Duration;
 use cdk::mint::Mint;
 use cdk::nuts::CurrencyUnit;
 use cdk_common::database::DynMintDatabase;
-use poolbox_accounting::{EpochId, Sats, Work};
+use poolbox_accounting::{EpochId, RoundId, Sats, Work};
 
 use crate::ledger::{self, LedgerError, Place, Progress, Redeemed, Settled};
 use crate::treasury::{Ecash, EcashError, Statement, StatementError, Treasury};
@@ -37,13 +37,13 @@ pub enum Breach {
         /// Minted of paid quotes, less what was melted.
         paid: Sats,
     },
-    /// Quotes were paid for more ehash than was redeemed.
-    #[error("quotes were paid {paid} for ehash, and only {redeemed} was redeemed")]
+    /// Quotes were paid for more work than was redeemed or shared out.
+    #[error("quotes were paid {paid} for work, and only {booked} was redeemed or shared out")]
     QuotesFromNothing {
-        /// Paid to sat quotes for ehash.
+        /// Paid to sat quotes for ehash, and for rounds.
         paid: Sats,
-        /// Booked as redeemed.
-        redeemed: Sats,
+        /// Booked as redeemed, or as shared out.
+        booked: Sats,
     },
     /// More sat ecash came back than the books know to have been signed, as when ecash that was
     /// spent after a backup is spent again after its restore.
@@ -65,6 +65,16 @@ pub enum Breach {
         ehash: Work,
         /// Journalled.
         work: Work,
+    },
+    /// A round would pay more than its upstream payments.
+    #[error("round {round} can pay {payable}, and {paid} is paid or about to be")]
+    Overshared {
+        /// The round.
+        round: RoundId,
+        /// Paid, with what was about to be.
+        paid: Sats,
+        /// What arrived less the fee.
+        payable: Sats,
     },
     /// An epoch would pay more than its reward.
     #[error("epoch {epoch} can pay {payable}, and {paid} is paid or about to be")]
@@ -126,14 +136,14 @@ pub async fn check_books(mint: &Mint, treasury: &Treasury, epochs: &[EpochId]) -
     let db = mint.localstore();
     let ecash = outstanding(mint).await?;
     let sats: Ecash = treasury.ecash().read().await?;
-    let redeemed = paid_in_all(&db).await?.sats;
+    let booked = [paid_in_all(&db).await?.sats, shared_in_all(&db).await?].into_iter().sum();
     let (outstanding, paid) = (sats.unspent(), sats.accounted());
     if outstanding > paid {
         return Err(Breach::SatsFromNothing { outstanding, paid }.into());
     }
-    let paid = sats.received.for_ehash;
-    if paid > redeemed {
-        return Err(Breach::QuotesFromNothing { paid, redeemed }.into());
+    let paid = sats.received.for_work;
+    if paid > booked {
+        return Err(Breach::QuotesFromNothing { paid, booked }.into());
     }
     crate::restored::check_returns(mint).await?;
     for &epoch in epochs {
@@ -217,6 +227,14 @@ async fn followed(db: &DynMintDatabase) -> Result<u32, LedgerError> {
 /// [`LedgerError`].
 pub async fn paid_in_all(db: &DynMintDatabase) -> Result<Redeemed, LedgerError> {
     Ok(ledger::read(db, &Place::redeemed_in_all()).await?.unwrap_or_default())
+}
+
+/// Everything shared out by rounds so far.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn shared_in_all(db: &DynMintDatabase) -> Result<Sats, LedgerError> {
+    Ok(ledger::read(db, &Place::shared_in_all()).await?.unwrap_or_default())
 }
 
 /// Work journalled in an epoch.

@@ -1,8 +1,9 @@
-//! The mint: quotes, ehash, epochs and settlement on stock cdk, for the mode `pool`.
+//! The mint: quotes, ehash, epochs and settlement on stock cdk, for the modes `pool` and `proxy`.
 //!
 //! Work flows in from the pool's quote queue and the node's chain, through [`crediting`], the one
 //! task that posts, into quotes that wallets mint; ehash flows back through [`settlement`] into
-//! sats that the [`treasury`] backs. [`service`] puts the rooms together.
+//! sats that the [`treasury`] backs. In mode proxy the work is paid in sats itself: what an [`upstream`]
+//! pool pays is shared out by [`sharing`]. [`service`] puts the rooms together.
 
 pub mod crediting;
 pub mod health;
@@ -24,8 +25,10 @@ pub mod seed;
 pub mod service;
 pub mod settings;
 pub mod settlement;
+pub mod sharing;
 pub mod trail;
 pub mod treasury;
 pub mod undivided;
 pub mod units;
+pub mod upstream;
 pub mod watcher;

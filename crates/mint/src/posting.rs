@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use cdk::mint::{Mint, MintQuote};
 use cdk_common::database::DynMintTransaction;
-use poolbox_accounting::{EpochEvent, EpochId, Owner, Work};
+use poolbox_accounting::{EpochEvent, EpochId, Owner, RoundEvent, RoundId, Work};
 
 use crate::history;
 use crate::invariants::Breach;
 use crate::keys::Keys;
 use crate::ledger::{self, Credit, LedgerError, Place, Progress, Settled};
 use crate::quotes;
+use crate::sharing;
 use crate::units::open_unit;
 
 /// What one step brings.
@@ -23,6 +24,23 @@ pub struct Step {
     pub events: Vec<EpochEvent>,
     /// Work of each owner in each epoch.
     pub credits: BTreeMap<(EpochId, Owner), Work>,
+    /// Work of each owner in each round of mode proxy.
+    pub parts: BTreeMap<(RoundId, Owner), Work>,
+    /// What happened to the rounds, in order.
+    pub rounds: Vec<RoundEvent>,
+}
+
+impl Step {
+    /// A step to `progress` that brings nothing yet.
+    pub const fn of(progress: Progress) -> Self {
+        Self {
+            progress,
+            events: Vec::new(),
+            credits: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            rounds: Vec::new(),
+        }
+    }
 }
 
 /// Credits that change, each read once and written once, in a fixed order.
@@ -140,6 +158,9 @@ async fn write(
             return Err(Breach::EhashFromNothing { epoch, ehash, work }.into());
         }
         ledger::write(tx, &place, &ehash).await?;
+    }
+    for ((round, owner), work) in &step.parts {
+        sharing::credit(tx, keys, *round, owner, *work, now).await?;
     }
     history::record(tx, &step.events, step.progress.epochs.tip(), now).await?;
     ledger::write(tx, &Place::progress(), &step.progress).await?;

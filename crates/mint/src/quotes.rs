@@ -8,10 +8,10 @@ use cdk_common::database::DynMintTransaction;
 use cdk_common::database::mint::Acquired;
 use cdk_common::payment::{PaymentIdentifier, WaitPaymentResponse};
 use cdk_common::{Amount, QuoteId};
-use poolbox_accounting::{EpochId, Owner, Work};
+use poolbox_accounting::{EpochId, Owner, RoundId, Sats, Work};
 
 use crate::keys::Keys;
-use crate::ledger::Credit;
+use crate::ledger::{Credit, Part};
 use crate::units::{method, unit_of};
 
 /// Payments after which a further quote begins: every use of a quote reads all of them.
@@ -29,6 +29,54 @@ pub fn id(keys: &Keys, epoch: EpochId, lock: &secp256k1::PublicKey, index: u32) 
 pub fn sat_id(keys: &Keys, epoch: EpochId, lock: &secp256k1::PublicKey) -> QuoteId {
     let name = keys.quote_name(&format!("sat-for-{}", epoch.unit()), lock, 0);
     QuoteId::UUID(uuid::Builder::from_custom_bytes(name).into_uuid())
+}
+
+/// The id of an owner's quote in a round of mode proxy, in sat.
+pub fn part_id(keys: &Keys, round: RoundId, lock: &secp256k1::PublicKey) -> QuoteId {
+    let name = keys.quote_name(&format!("sat-of-round-{round}"), lock, 0);
+    QuoteId::UUID(uuid::Builder::from_custom_bytes(name).into_uuid())
+}
+
+/// A new part for `owner`, with nothing in it, and its quote, unpaid.
+///
+/// # Errors
+/// As [`Keys::lock_of`], or when the database refuses.
+pub async fn new_part(
+    tx: &mut DynMintTransaction,
+    keys: &Keys,
+    round: RoundId,
+    owner: &Owner,
+    now: u64,
+) -> anyhow::Result<Part> {
+    let lock = keys.lock_of(owner)?;
+    tx.add_mint_quote(empty(part_id(keys, round, &lock), CurrencyUnit::Sat, &lock, now)?).await?;
+    Ok(Part { owner: owner.to_string(), lock, work: Work::ZERO, paid: None })
+}
+
+/// Pays a part's quote. A second payment to it would have the same name, and is refused.
+///
+/// # Errors
+/// When the quote is gone or paid, or the database refuses.
+pub async fn pay_part(
+    tx: &mut DynMintTransaction,
+    mint: &Mint,
+    keys: &Keys,
+    round: RoundId,
+    part: &Part,
+    sats: Sats,
+) -> anyhow::Result<MintQuote> {
+    let id = part_id(keys, round, &part.lock);
+    let quote = tx.get_mint_quote(&id).await?;
+    let mut quote = quote.ok_or_else(|| anyhow::anyhow!("the quote {id} of round {round} is gone"))?;
+    let payment = WaitPaymentResponse {
+        payment_identifier: quote.request_lookup_id.clone(),
+        payment_amount: Amount::new(sats.get(), CurrencyUnit::Sat),
+        payment_id: format!("round:{round}:{}", part.lock),
+    };
+    if !mint.pay_mint_quote(tx, &mut quote, payment).await? {
+        anyhow::bail!("quote {id} is paid for round {round} already");
+    }
+    Ok(quote.inner())
 }
 
 /// A new credit for `owner`, with nothing in it.

@@ -36,6 +36,7 @@ use crate::trail::Trail;
 use crate::treasury::{self, EcashReader, Lightning, Method, Onchain, Reconciling, Treasury, lightning};
 use crate::undivided::undivided;
 use crate::units::{known_epochs, start_mint};
+use crate::upstream;
 use crate::watcher::Watcher;
 
 /// A new mint reads this many blocks before the tip: the pool may have paid it before its start.
@@ -157,6 +158,7 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
         lightning: lightning.clone(),
     };
     let treasury = Arc::new(Treasury::open(opening).await?);
+    upstream::account(&db, &treasury, progress.epochs.tip()).await?;
     let maturity = settings.rules.maturity_confirmations;
     let settlement = Settlement::new(treasury.clone(), health.clone(), maturity);
     let open = progress.epochs.live().last().map_or(EpochId::FIRST, |epoch| epoch.id);

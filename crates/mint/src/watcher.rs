@@ -40,7 +40,8 @@ impl Watcher {
     pub async fn begin(&self, height: u32, rules: EpochRules) -> anyhow::Result<Progress> {
         let block = self.node.hash_at(height).await?;
         let epochs = Epochs::new(rules, height);
-        Ok(Progress { block, epochs, cursors: Default::default(), credited: Default::default() })
+        let credited = Default::default();
+        Ok(Progress { block, epochs, cursors: Default::default(), credited, rounds: Default::default() })
     }
 
     /// Takes up to fifty steps towards the node's tip. Returns what they brought, and whether the

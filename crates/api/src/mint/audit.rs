@@ -47,8 +47,10 @@ pub struct AuditSats {
     pub minted: Sats,
     /// Melted, with the fees.
     pub melted: Sats,
-    /// Paid to quotes for ehash.
-    pub for_ehash: Sats,
+    /// Paid to quotes for ehash and for rounds of mode proxy.
+    pub for_work: Sats,
+    /// Of it, what rounds shared out.
+    pub shared: Sats,
 }
 
 /// One epoch in the books. Credits, payments and cursors are of one moment; what wallets change

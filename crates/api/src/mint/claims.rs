@@ -60,8 +60,11 @@ pub struct OwnerTotals {
     /// Epochs with work of the owner.
     pub epochs: u32,
     /// The newest of them.
-    pub newest: EpochId,
-    /// Work credited.
+    pub newest: Option<EpochId>,
+    /// Rounds of mode proxy with work of the owner.
+    #[serde(default)]
+    pub rounds: u32,
+    /// Work credited in epochs.
     pub credited: Work,
     /// Work released to be minted, minted or not.
     pub released: Work,
@@ -80,6 +83,9 @@ pub struct OwnerAccount {
     pub quotes: Vec<super::Quote>,
     /// Epochs with work of the owner, oldest first.
     pub epochs: Vec<OwnerEpoch>,
+    /// Rounds of mode proxy with work of the owner, oldest first.
+    #[serde(default)]
+    pub rounds: Vec<super::OwnerRound>,
     /// Sats that can be claimed now, besides what [`OwnerEpoch::worth`] will add.
     pub sats: Sats,
     /// Which of the owner's claim secrets is good; none when none was made.

@@ -9,6 +9,7 @@ mod lightning;
 pub mod payouts;
 mod restored;
 mod seed;
+mod upstream;
 
 use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSeq, Sats, Work};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub use lightning::{
 };
 pub use restored::{RESTORED, RESTORED_ACCEPT, Restored};
 pub use seed::{SEED, SEED_CONFIRM, SEED_SHOW, Seed, SeedConfirmation, SeedWord, SeedWords};
+pub use upstream::{
+    OwnerRound, ROUNDS, Round, RoundState, UPSTREAM, UPSTREAM_OFFER, UpstreamAccount, UpstreamPayment,
+};
 
 /// Path of [`Status`].
 pub const STATUS: &str = "/status";
@@ -140,13 +144,17 @@ pub struct SatTotals {
     pub promised: Sats,
     /// Of what is owed, taken by melts under way, with the fees at most.
     pub pending_out: Sats,
-    /// What the ehash of settled epochs can still be redeemed for.
+    /// What the ehash of settled epochs can still be redeemed for, and upstream payments that are not shared
+    /// out yet.
     pub claims: Sats,
     /// The reserve less what is owed and claimed: the pool's fee, rounding, and what the operator
     /// put in. Costs of the mint itself come out of this.
     pub surplus: Sats,
     /// Paid for ehash so far.
     pub redeemed: Sats,
+    /// Shared out by rounds of mode proxy so far.
+    #[serde(default)]
+    pub shared: Sats,
     /// Paid in from outside so far.
     pub received: Sats,
     /// Melted so far, without the fees.

@@ -3,7 +3,9 @@
 //! with the position it was read at, so that ending the process at any moment loses and doubles
 //! nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod rounds;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +20,7 @@ use crate::invariants::{self, Breach, CheckError};
 use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress, Settled};
 use crate::posting::{self, Step};
+use crate::sharing;
 use crate::treasury::Treasury;
 use crate::watcher::Watcher;
 
@@ -60,6 +63,8 @@ struct Writer {
     /// Since when the node has answered without a break.
     connected_since: Option<u64>,
     checked: Instant,
+    /// When it was last looked for payments of upstream pools.
+    looked: Option<Instant>,
     /// Whether the last read of the queue did not reach its end.
     behind: bool,
     complaints: Complaints,
@@ -69,10 +74,19 @@ impl Step {
     /// Whether an entry may join: it pays nobody, or somebody who is paid in this step anyway, or the
     /// step is not full.
     fn has_room(&self, arrival: &Arrival) -> bool {
-        let QuoteMessage::Create { owner, .. } = &arrival.entry.message else { return true };
-        let open = self.progress.epochs.live().last().map(|epoch| epoch.id);
-        self.credits.len() < QUOTES_AT_ONCE
-            || open.is_some_and(|open| self.credits.contains_key(&(open, owner.clone())))
+        let QuoteMessage::Create { owner, earns, .. } = &arrival.entry.message else { return true };
+        let is_paid_anyway = match earns {
+            Earns::Ehash => {
+                let open = self.progress.epochs.live().last().map(|epoch| epoch.id);
+                open.is_some_and(|open| self.credits.contains_key(&(open, owner.clone())))
+            }
+            Earns::Sats => self.parts.contains_key(&(self.progress.rounds.open(), owner.clone())),
+        };
+        !self.is_full() || is_paid_anyway
+    }
+
+    fn is_full(&self) -> bool {
+        self.credits.len() + self.parts.len() >= QUOTES_AT_ONCE
     }
 }
 
@@ -108,6 +122,7 @@ impl Crediting {
             progress,
             connected_since: None,
             checked: Instant::now(),
+            looked: None,
             behind: false,
             complaints: Complaints::default(),
         };
@@ -154,13 +169,15 @@ impl Writer {
     async fn steps(&mut self) -> anyhow::Result<bool> {
         let at_tip = self.follow_chain().await?;
         let settled = self.settle().await?;
+        self.look_for_payments().await?;
+        let shared = self.share_out().await?;
         let more = self.read_queue(at_tip).await?;
         if self.checked.elapsed() > CHECK_EVERY {
             self.check_invariants().await?;
         }
         self.show();
         // A node that does not answer is not asked without pause.
-        Ok(settled || more || (!at_tip && self.connected_since.is_some()))
+        Ok(settled || shared || more || (!at_tip && self.connected_since.is_some()))
     }
 
     /// Steps towards the tip; true when it is reached. A node that does not answer is no error:
@@ -170,7 +187,7 @@ impl Writer {
         let mut events = Vec::new();
         let answer = self.parts.watcher.follow(&mut progress, &mut events, unix_time()).await;
         if progress != self.progress {
-            self.commit(Step { progress, events, credits: BTreeMap::new() }).await?;
+            self.commit(Step { events, ..Step::of(progress) }).await?;
         }
         match answer {
             Ok(at_tip) => {
@@ -238,7 +255,7 @@ impl Writer {
             Err(error) => return Err(error.into()),
         };
         arrivals.refused.iter().for_each(|error| self.complaints.raise(error.to_string()));
-        let mut step = Step { progress: self.progress.clone(), events: Vec::new(), credits: BTreeMap::new() };
+        let mut step = Step::of(self.progress.clone());
         let (mut taken, mut left) = (0_u64, 0_u64);
         // A pool whose next entry has to wait holds up no other, but all that is behind it.
         let mut held_up = BTreeSet::new();
@@ -252,7 +269,7 @@ impl Writer {
                 left += 1;
             }
         }
-        let full = step.credits.len() >= QUOTES_AT_ONCE;
+        let full = step.is_full();
         if taken > 0 {
             self.commit(step).await?;
             if let Err(error) = self.parts.queue.acknowledge(&self.progress.cursors).await {
@@ -281,8 +298,12 @@ impl Writer {
             cursor.seq
         );
         match entry.message {
-            // Not known here yet: it waits, and all of its pool's behind it.
-            QuoteMessage::Create { earns: Earns::Sats, .. } => return Ok(false),
+            QuoteMessage::Create { owner, work, through, earns: Earns::Sats } => {
+                let mark = Mark { entry: entry.seq, share: through };
+                let round = progress.rounds.credit(journal, mark, work)?;
+                let part = step.parts.entry((round, owner)).or_default();
+                *part = part.checked_add(work).context("more work than can be counted")?;
+            }
             QuoteMessage::Create { owner, work, through, earns: Earns::Ehash } => {
                 let mark = Mark { entry: entry.seq, share: through };
                 let (epoch, events) = progress.epochs.credit(journal, mark, work, entry.at)?;
@@ -323,6 +344,7 @@ impl Writer {
             mint.pubsub_manager().mint_quote_payment(&quote, amount);
         }
         posting::tell(&step.events);
+        sharing::tell(&step.rounds);
         self.progress = step.progress;
         Ok(())
     }

@@ -4,15 +4,19 @@
 mod place;
 mod records;
 
+use std::collections::HashSet;
+
 use cdk_common::database::{DynMintDatabase, DynMintTransaction};
-use poolbox_accounting::{EpochId, Owner};
+use poolbox_accounting::{EpochId, Owner, Payment, RoundId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use place::{ACCOUNTS, UNQUOTED};
+use place::{ACCOUNTS, SHARED_PAYMENTS, UNQUOTED};
 
 pub use place::Place;
-pub use records::{Credit, Progress, Redeemed, Settled, Unquoted};
+pub use records::{
+    Credit, Part, Progress, Redeemed, Settled, SharedOut, Unquoted, UpstreamAccount, UpstreamOffer,
+};
 
 /// Namespace of everything here.
 pub(crate) const BOOKS: &str = "poolbox";
@@ -111,6 +115,37 @@ pub async fn credits_of(tx: &mut DynMintTransaction, epoch: EpochId) -> Result<V
 pub async fn credits_in(db: &DynMintDatabase, epoch: EpochId) -> Result<Vec<Place>, LedgerError> {
     let shelf = place::credits(epoch);
     Ok(on(&shelf, db.kv_list(BOOKS, &shelf).await?))
+}
+
+/// Places of all parts of a round.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn parts_of(tx: &mut DynMintTransaction, round: RoundId) -> Result<Vec<Place>, LedgerError> {
+    let shelf = place::parts(round);
+    Ok(on(&shelf, tx.kv_list(BOOKS, &shelf).await?))
+}
+
+/// The same outside of a transaction.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn parts_in(db: &DynMintDatabase, round: RoundId) -> Result<Vec<Place>, LedgerError> {
+    let shelf = place::parts(round);
+    Ok(on(&shelf, db.kv_list(BOOKS, &shelf).await?))
+}
+
+/// Of these payments those that no round has shared out.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn not_shared_out(
+    db: &DynMintDatabase,
+    mut payments: Vec<Payment>,
+) -> Result<Vec<Payment>, LedgerError> {
+    let shared: HashSet<String> = db.kv_list(BOOKS, SHARED_PAYMENTS).await?.into_iter().collect();
+    payments.retain(|payment| !shared.contains(&payment.id.to_string()));
+    Ok(payments)
 }
 
 /// Places of all tokens of an owner that may not be spent.

@@ -1,10 +1,12 @@
 //! Where each record is.
 
 use bitcoin::hashes::{Hash, sha256};
-use poolbox_accounting::{EpochId, Owner};
+use poolbox_accounting::{EpochId, Owner, PaymentId, RoundId};
 
 /// Shelf of the accounts.
 pub(super) const ACCOUNTS: &str = "accounts";
+/// Shelf of the upstream payments that were shared out.
+pub(super) const SHARED_PAYMENTS: &str = "shared-payments";
 /// Shelf of payments without a quote.
 pub(super) const UNQUOTED: &str = "unquoted";
 
@@ -48,6 +50,36 @@ impl Place {
     /// Of the [`Work`](poolbox_accounting::Work) paid to all quotes of an epoch.
     pub fn paid(epoch: EpochId) -> Self {
         Self::new("paid", epoch.to_string())
+    }
+
+    /// Of an owner's [`Part`](super::Part) in a round.
+    pub fn part(round: RoundId, owner: &Owner) -> Self {
+        Self::new(parts(round), owner_key(owner))
+    }
+
+    /// Of a round that is [`SharedOut`](super::SharedOut).
+    pub fn shared_out(round: RoundId) -> Self {
+        Self::new("rounds", round.to_string())
+    }
+
+    /// Of the [`Sats`](poolbox_accounting::Sats) paid to all quotes of a round.
+    pub fn shared(round: RoundId) -> Self {
+        Self::new("shared", round.to_string())
+    }
+
+    /// Of the [`Sats`](poolbox_accounting::Sats) paid to the quotes of all rounds.
+    pub fn shared_in_all() -> Self {
+        Self::new("shared", "all")
+    }
+
+    /// Of the round that shared out a payment.
+    pub fn shared_payment(payment: &PaymentId) -> Self {
+        Self::new(SHARED_PAYMENTS, payment.to_string())
+    }
+
+    /// Of the [`UpstreamAccount`](super::UpstreamAccount).
+    pub fn upstream() -> Self {
+        Self::new("state", "upstream")
     }
 
     /// Of a [`Settled`](super::Settled) epoch.
@@ -123,6 +155,10 @@ fn owner_key(owner: &Owner) -> String {
 
 pub(super) fn credits(epoch: EpochId) -> String {
     format!("credits-{epoch}")
+}
+
+pub(super) fn parts(round: RoundId) -> String {
+    format!("parts-{round}")
 }
 
 pub(super) fn slips(owner: &Owner) -> String {

@@ -2,7 +2,7 @@
 
 use bitcoin::BlockHash;
 use bitcoin::secp256k1::PublicKey;
-use poolbox_accounting::{Epoch, Epochs, JournalId, QueueSeq, Rate, Sats, Work};
+use poolbox_accounting::{Epoch, Epochs, JournalId, QueueSeq, Rate, Round, Rounds, Sats, Work};
 use poolbox_journal::{Cursor, Cursors};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub struct Progress {
     pub cursors: Cursors,
     /// Work credited so far, over all epochs.
     pub credited: Work,
+    /// The rounds of mode proxy that are not shared out.
+    pub rounds: Rounds,
 }
 
 /// As it is on disk: with the one cursor, too, that mints had which knew one journal.
@@ -32,15 +34,18 @@ struct StoredProgress {
     #[serde(default)]
     cursor_at: u64,
     credited: Work,
+    #[serde(default)]
+    rounds: Rounds,
 }
 
 impl From<StoredProgress> for Progress {
     fn from(stored: StoredProgress) -> Self {
-        let StoredProgress { block, epochs, mut cursors, cursor: seq, cursor_at: at, credited } = stored;
+        let StoredProgress { block, epochs, mut cursors, cursor: seq, cursor_at: at, credited, rounds } =
+            stored;
         if seq > QueueSeq::START {
             cursors.insert(JournalId::UNNAMED, Cursor { seq, at });
         }
-        Self { block, epochs, cursors, credited }
+        Self { block, epochs, cursors, credited, rounds }
     }
 }
 
@@ -71,6 +76,50 @@ pub struct Credit {
     pub quotes: u32,
     /// Payments to the last quote.
     pub payments: u32,
+}
+
+/// What one owner earned in one round of mode proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Canonical text of the owner.
+    pub owner: String,
+    /// The key that the quote is locked to.
+    pub lock: PublicKey,
+    /// Work credited.
+    pub work: Work,
+    /// Sats paid to the quote; none before the round is shared out.
+    pub paid: Option<Sats>,
+}
+
+/// A round that was shared out; nothing in it changes any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedOut {
+    /// The round as it ended.
+    pub round: Round,
+    /// Paid to quotes, together.
+    pub paid: Sats,
+    /// When the last owner was paid, Unix seconds.
+    pub at: u64,
+}
+
+/// Where upstream pools pay this mint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamAccount {
+    /// An address of the treasury that nobody else is given.
+    pub address: String,
+    /// Payments above this height are the rounds'.
+    pub since: u32,
+    /// A standing offer (BOLT 12), once one was asked for.
+    pub offer: Option<UpstreamOffer>,
+}
+
+/// An offer that upstream pools pay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamOffer {
+    /// Its text, `lno1…`.
+    pub text: String,
+    /// Its id, hex.
+    pub id: String,
 }
 
 /// A settled epoch; nothing in it changes any more.
@@ -118,12 +167,16 @@ mod tests {
             epochs,
             cursors: Cursors::new(),
             credited: Work::from_ehash(90),
+            rounds: Rounds::default(),
         };
         let text = serde_json::to_string(&now).unwrap();
         assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), now);
         // As the first release wrote it.
         let old = text.replace(r#""cursors":{}"#, r#""cursor":41,"cursor_at":1700000000"#);
-        let old = old.replace(r#""credited":{}"#, r#""credited":40"#);
+        let old = old.replacen(r#""credited":{}"#, r#""credited":40"#, 1);
+        let rounds = serde_json::to_string(&Rounds::default()).unwrap();
+        let old = old.replace(&format!(r#","rounds":{rounds}"#), "");
+        assert!(!old.contains("rounds"), "{old}");
         assert_ne!(old, text);
 
         let mut read: Progress = serde_json::from_str(&old).unwrap();

@@ -8,13 +8,13 @@ use anyhow::Context;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use poolbox_accounting::{EpochId, Owner, Sats, Work};
+use poolbox_accounting::{EpochId, Owner, RoundId, Sats, Work};
 use poolbox_api::mint as api;
 use serde::Deserialize;
 
 use super::{Local, Reply, broken, newest};
-use crate::ledger::{self, Credit};
-use crate::purses::{Stake, stakes};
+use crate::ledger::{self, Credit, Part};
+use crate::purses::{OwnPart, Stake, parts, stakes};
 use crate::quotes;
 
 /// Owners on a page unless asked otherwise, and at most.
@@ -46,15 +46,22 @@ async fn account(State(local): State<Arc<Local>>, Path(owner): Path<String>) -> 
 impl Local {
     async fn page(&self, wanted: &Wanted) -> anyhow::Result<api::OwnerPage> {
         let db = self.mint.localstore();
-        let epochs: Vec<_> = (1..=newest(&self.progress().await?).get()).map(EpochId::new).collect();
+        let progress = self.progress().await?;
+        let epochs: Vec<_> = (1..=newest(&progress).get()).map(EpochId::new).collect();
         let mut places: BTreeMap<String, Vec<(EpochId, ledger::Place)>> = BTreeMap::new();
+        let mut rounds: BTreeMap<String, Vec<ledger::Place>> = BTreeMap::new();
         for epoch in epochs {
             for place in ledger::credits_in(&db, epoch).await? {
                 places.entry(place.key().to_owned()).or_default().push((epoch, place));
             }
         }
+        for round in (1..=progress.rounds.open().get()).map(RoundId::new) {
+            for place in ledger::parts_in(&db, round).await? {
+                rounds.entry(place.key().to_owned()).or_default().push(place);
+            }
+        }
         let limit = wanted.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-        let keys: BTreeSet<String> = places.keys().cloned().collect();
+        let keys: BTreeSet<String> = places.keys().chain(rounds.keys()).cloned().collect();
         let rest = keys.into_iter().filter(|key| wanted.after.as_ref().is_none_or(|after| key > after));
         let mut page: Vec<String> = rest.take(limit + 1).collect();
         let more = page.len() > limit;
@@ -65,19 +72,30 @@ impl Local {
             for (epoch, place) in places.remove(key).unwrap_or_default() {
                 credits.extend(ledger::read::<Credit>(&db, &place).await?.map(|credit| (epoch, credit)));
             }
-            owners.extend(self.totals(&credits));
+            let parts = rounds.remove(key).unwrap_or_default();
+            let named = match (credits.last(), parts.last()) {
+                (Some((_, credit)), _) => Some(credit.owner.clone()),
+                (None, Some(place)) => ledger::read::<Part>(&db, place).await?.map(|part| part.owner),
+                (None, None) => None,
+            };
+            owners.extend(named.and_then(|owner| self.totals(owner, &credits, parts.len())));
         }
         Ok(api::OwnerPage { owners, next: page.pop().filter(|_| more) })
     }
 
-    fn totals(&self, credits: &[(EpochId, Credit)]) -> Option<api::OwnerTotals> {
-        let (newest, last) = credits.last()?;
-        let owner = Owner::parse(&last.owner, self.network).ok()?;
+    fn totals(
+        &self,
+        owner: String,
+        credits: &[(EpochId, Credit)],
+        rounds: usize,
+    ) -> Option<api::OwnerTotals> {
+        let parsed = Owner::parse(&owner, self.network).ok()?;
         Some(api::OwnerTotals {
-            owner: last.owner.clone(),
-            held_by_box: !matches!(owner, Owner::Key(_)),
+            owner,
+            held_by_box: !matches!(parsed, Owner::Key(_)),
             epochs: u32::try_from(credits.len()).unwrap_or(u32::MAX),
-            newest: *newest,
+            newest: credits.last().map(|(newest, _)| *newest),
+            rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
             credited: credits.iter().map(|(_, credit)| credit.credited).sum(),
             released: credits.iter().map(|(_, credit)| credit.paid).sum(),
         })
@@ -86,7 +104,8 @@ impl Local {
     /// What an owner has. The owner's wallet is only opened when there can be something in it.
     pub(super) async fn account(&self, owner: &Owner) -> anyhow::Result<api::OwnerAccount> {
         let stakes = stakes(&self.mint, &self.keys, owner, self.maturity).await?;
-        let open = if stakes.is_empty() {
+        let parts = parts(&self.mint, &self.keys, owner).await?;
+        let open = if stakes.is_empty() && parts.is_empty() {
             None
         } else {
             let open = tokio::time::timeout(TURN, self.purses.open(owner)).await;
@@ -100,7 +119,8 @@ impl Local {
             let held = held.as_ref().and_then(|held| held.ehash.get(&stake.epoch)).copied();
             epoch(stake, held.unwrap_or_default())
         });
-        let owed: Sats = stakes.iter().map(|stake| stake.owed).sum();
+        let of_rounds = parts.iter().map(OwnPart::owed);
+        let owed: Sats = stakes.iter().map(|stake| stake.owed).chain(of_rounds).sum();
         let in_wallet = held.as_ref().map_or(Sats::ZERO, |held| held.sats);
         Ok(api::OwnerAccount {
             owner: owner.to_string(),
@@ -108,6 +128,7 @@ impl Local {
             pubkey: self.keys.lock_of(owner)?.to_string(),
             quotes: self.quotes(&stakes).await?,
             epochs: epochs.collect(),
+            rounds: parts.iter().map(round).collect(),
             sats: [owed, in_wallet].into_iter().sum(),
             claim_secret: self.secret_number(owner).await?,
         })
@@ -134,6 +155,17 @@ impl Local {
             }
         }
         Ok(list)
+    }
+}
+
+fn round(own: &OwnPart) -> api::OwnerRound {
+    let OwnPart { round, part, quote, issued } = own;
+    api::OwnerRound {
+        round: *round,
+        work: part.work,
+        quote: quote.to_string(),
+        paid: part.paid,
+        issued: *issued,
     }
 }
 

@@ -76,6 +76,8 @@ struct Snapshot {
     rate: Option<api::AuditRate>,
     paid: Work,
     redeemed: Redeemed,
+    /// Shared out by all rounds.
+    shared: Sats,
     credits: Vec<(Place, Credit)>,
 }
 
@@ -96,14 +98,15 @@ impl Audit {
             returned: sats.redeemed,
             minted: sats.minted,
             melted: sats.melted.in_all(),
-            for_ehash: sats.received.for_ehash,
+            for_work: sats.received.for_work,
+            shared: snapshot.shared,
         };
         Ok(Some(snapshot))
     }
 
     async fn epoch(&self, n: EpochId) -> anyhow::Result<Option<api::AuditEpoch>> {
         let Some(snapshot) = self.snapshot(n).await? else { return Ok(None) };
-        let Snapshot { books, cursors, epoch, rate, paid, redeemed, credits } = snapshot;
+        let Snapshot { books, cursors, epoch, rate, paid, redeemed, credits, .. } = snapshot;
         let mut audited = Vec::new();
         let (mut before, mut signed) = (self.signed(n).await?, Work::ZERO);
         for (place, credit) in &credits {
@@ -272,6 +275,7 @@ async fn snapshot_in(tx: &mut DynMintTransaction, n: EpochId) -> anyhow::Result<
         }),
         paid: ledger::read_in(tx, &Place::paid(n)).await?.unwrap_or_default(),
         redeemed: ledger::read_in(tx, &Place::redeemed(n)).await?.unwrap_or_default(),
+        shared: ledger::read_in(tx, &Place::shared_in_all()).await?.unwrap_or_default(),
         credits,
     }))
 }

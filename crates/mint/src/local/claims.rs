@@ -15,7 +15,7 @@ use poolbox_wallet::{Slip, fragments};
 use uuid::Uuid;
 
 use super::{Local, Reply, broken};
-use crate::purses::{Collected, Open, TokenError, stakes};
+use crate::purses::{Collected, Open, TokenError, parts, stakes};
 use crate::undivided::undivided;
 use crate::units::{METHOD, unit_of};
 
@@ -135,7 +135,7 @@ impl Local {
             return Err(Answer::bad_request(problem.remedy(remedy)));
         }
         let stakes = stakes(&self.mint, &self.keys, owner, self.maturity).await.map_err(broken)?;
-        if stakes.is_empty() {
+        if stakes.is_empty() && parts(&self.mint, &self.keys, owner).await.map_err(broken)?.is_empty() {
             let problem = Problem::new(format!("nobody has mined for {owner} yet"));
             let remedy = "check the name; it is the part before the dot in the miner's user name";
             return Err(Answer::not_found(problem.remedy(remedy)));

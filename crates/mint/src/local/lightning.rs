@@ -26,7 +26,7 @@ pub(super) fn router() -> Router<Arc<Local>> {
         .route(api::LIGHTNING_OFFERS, post(offer))
 }
 
-fn node(local: &Local) -> Result<&Arc<Lightning>, Answer> {
+pub(super) fn node(local: &Local) -> Result<&Arc<Lightning>, Answer> {
     local.treasury.lightning().ok_or_else(|| {
         Answer::not_found(
             Problem::new("this mint has no Lightning node")
@@ -35,7 +35,7 @@ fn node(local: &Local) -> Result<&Arc<Lightning>, Answer> {
     })
 }
 
-fn answer(trouble: Trouble) -> Answer {
+pub(super) fn answer(trouble: Trouble) -> Answer {
     let problem = Problem::new(trouble.to_string());
     match trouble {
         Trouble::NoChannel(_) => Answer::not_found(problem),

@@ -8,6 +8,7 @@ mod secrets;
 pub mod audit;
 mod lightning;
 pub mod recovery;
+mod rounds;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use poolbox_service::Answer;
 
 use crate::health::Health;
 use crate::history;
-use crate::invariants::{outstanding, paid_in_all};
+use crate::invariants::{outstanding, paid_in_all, shared_in_all};
 use crate::keys::Keys;
 use crate::ledger::{self, Place, Progress, Redeemed, Settled};
 use crate::purses::Purses;
@@ -72,6 +73,7 @@ pub fn router(local: Local) -> Router {
         .merge(claims::routes())
         .merge(secrets::routes())
         .merge(lightning::router())
+        .merge(rounds::routes())
         .with_state(Arc::new(local))
 }
 
@@ -111,6 +113,7 @@ impl Local {
         let progress = self.progress().await?;
         let condition = self.health.now();
         let redeemed = paid_in_all(&self.mint.localstore()).await?;
+        let shared = shared_in_all(&self.mint.localstore()).await?;
         let statement = self.treasury.statement().await?;
         let claims = self.treasury.claims(&self.mint.localstore(), redeemed.sats).await?;
         let ecash = outstanding(&self.mint).await?;
@@ -141,7 +144,7 @@ impl Local {
                 issued: [unspent, redeemed.ehash].into_iter().sum(),
                 redeemed: redeemed.ehash,
             },
-            sats: sat_totals(&statement, redeemed.sats, claims),
+            sats: sat_totals(&statement, redeemed.sats, shared, claims),
             lightning: self.lightning().await,
         })
     }
@@ -194,7 +197,7 @@ impl Local {
     }
 }
 
-fn sat_totals(statement: &Statement, redeemed: Sats, claims: Sats) -> api::SatTotals {
+fn sat_totals(statement: &Statement, redeemed: Sats, shared: Sats, claims: Sats) -> api::SatTotals {
     let (reserve, outstanding) = (statement.reserve(), statement.outstanding());
     api::SatTotals {
         reserve,
@@ -209,6 +212,7 @@ fn sat_totals(statement: &Statement, redeemed: Sats, claims: Sats) -> api::SatTo
         claims,
         surplus: reserve.saturating_sub(outstanding).saturating_sub(claims),
         redeemed,
+        shared,
         received: statement.ecash.received.from_outside,
         melted: statement.ecash.melted.paid,
         fees_paid: statement.ecash.melted.fees,

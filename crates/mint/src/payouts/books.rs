@@ -1,13 +1,13 @@
 //! Accounts and payouts in the mint's books, and which owners a settled epoch owes.
 
 use cdk_common::database::DynMintDatabase;
-use poolbox_accounting::{EpochId, Network, Owner, Sats};
+use poolbox_accounting::{EpochId, Network, Owner, RoundId, Sats};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::payout::Payout;
 use super::rule::Target;
-use crate::ledger::{self, Credit, LedgerError, Place, Settled};
+use crate::ledger::{self, Credit, LedgerError, Part, Place, Settled, SharedOut};
 
 /// How far payouts are counted, and settled epochs were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Counts {
     pub last: u64,
     /// Number of the last epoch whose owners were credited here.
     pub epoch: u64,
+    /// Number of the last round of mode proxy whose owners were.
+    #[serde(default)]
+    pub round: u64,
 }
 
 /// The books, as far as payouts go.
@@ -107,13 +110,34 @@ impl Books {
         let mut owed = Vec::new();
         for place in ledger::credits_in(&self.db, epoch).await? {
             let Some(credit) = ledger::read::<Credit>(&self.db, &place).await? else { continue };
-            let Some(owner) = self.owner(&credit.owner) else { continue };
             let sats = rate.redeem(credit.paid).unwrap_or_default();
-            if sats > Sats::ZERO && (Target::of(&owner).is_some() || matches!(owner, Owner::Household(_))) {
-                owed.push((owner, sats));
-            }
+            owed.extend(self.payee(&credit.owner, sats).map(|owner| (owner, sats)));
         }
         Ok(Some(owed))
+    }
+
+    /// The same of a round of mode proxy; none when it is not shared out.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn shared_out(&self, round: RoundId) -> Result<Option<Vec<(Owner, Sats)>>, LedgerError> {
+        if ledger::read::<SharedOut>(&self.db, &Place::shared_out(round)).await?.is_none() {
+            return Ok(None);
+        }
+        let mut owed = Vec::new();
+        for place in ledger::parts_in(&self.db, round).await? {
+            let Some(part) = ledger::read::<Part>(&self.db, &place).await? else { continue };
+            let sats = part.paid.unwrap_or_default();
+            owed.extend(self.payee(&part.owner, sats).map(|owner| (owner, sats)));
+        }
+        Ok(Some(owed))
+    }
+
+    /// An owner whom somebody may have to pay these sats.
+    fn payee(&self, owner: &str, sats: Sats) -> Option<Owner> {
+        let owner = self.owner(owner)?;
+        let is_paid = Target::of(&owner).is_some() || matches!(owner, Owner::Household(_));
+        (sats > Sats::ZERO && is_paid).then_some(owner)
     }
 
     fn owner(&self, text: &str) -> Option<Owner> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use poolbox_accounting::{EpochId, Network, Owner, Sats};
+use poolbox_accounting::{EpochId, Network, Owner, RoundId, Sats};
 use poolbox_api::mint::payouts as api;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -115,6 +115,7 @@ impl Paymaster {
     async fn due(&self) -> anyhow::Result<Vec<Owner>> {
         self.read_again_if_doubtful().await?;
         while self.read_epoch().await? {}
+        while self.read_round().await? {}
         let desk = self.desk.lock().await;
         let acts = |(owner, account): &(&Owner, &Account)| {
             let moment = self.moment(owner, account, desk.counts.last);
@@ -135,8 +136,26 @@ impl Paymaster {
     async fn read_epoch(&self) -> anyhow::Result<bool> {
         let epoch = EpochId::new(self.desk.lock().await.counts.epoch.saturating_add(1));
         let Some(owed) = self.books.owed(epoch).await? else { return Ok(false) };
-        let mut desk = self.desk.lock().await;
+        let desk = self.desk.lock().await;
         let counts = Counts { epoch: epoch.get(), ..desk.counts };
+        self.owe(desk, owed, counts).await
+    }
+
+    /// Credits the owners of the next round that is shared out; false when there is none yet.
+    async fn read_round(&self) -> anyhow::Result<bool> {
+        let round = RoundId::new(self.desk.lock().await.counts.round.saturating_add(1));
+        let Some(owed) = self.books.shared_out(round).await? else { return Ok(false) };
+        let desk = self.desk.lock().await;
+        let counts = Counts { round: round.get(), ..desk.counts };
+        self.owe(desk, owed, counts).await
+    }
+
+    async fn owe(
+        &self,
+        mut desk: MutexGuard<'_, Desk>,
+        owed: Vec<(Owner, Sats)>,
+        counts: Counts,
+    ) -> anyhow::Result<bool> {
         let mut changed = Vec::new();
         for (owner, sats) in owed {
             let known = desk.accounts.get(&owner).cloned();

@@ -24,7 +24,8 @@ pub struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, epoch: EpochId, step: anyhow::Result<Self>) {
+    /// Adds what a step brought, or why it did not; `of` is what it was about.
+    fn add(&mut self, of: &str, step: anyhow::Result<Self>) {
         match step {
             Ok(more) => {
                 self.minted = [self.minted, more.minted].into_iter().sum();
@@ -32,7 +33,7 @@ impl Collected {
                 self.sats = [self.sats, more.sats].into_iter().sum();
             }
             Err(error) => {
-                let text = format!("epoch {epoch}: {error:#}");
+                let text = format!("{of}: {error:#}");
                 self.trouble.get_or_insert(text);
             }
         }
@@ -41,7 +42,7 @@ impl Collected {
 
 impl Open<'_> {
     /// Mints what the owner's quotes hold, redeems the ehash of every settled epoch, mints the sats.
-    /// What does not work in one epoch does not keep the others.
+    /// What does not work in one epoch or round does not keep the others.
     ///
     /// # Errors
     /// When the books or the wallet cannot be read.
@@ -54,13 +55,18 @@ impl Open<'_> {
             }
         }
         for stake in self.stakes().await? {
-            collected.add(stake.epoch, self.mint_ehash(&stake).await);
+            collected.add(&format!("epoch {}", stake.epoch), self.mint_ehash(&stake).await);
         }
         let held = self.holdings().await?;
         for stake in &held.stakes {
             let ehash = held.ehash.get(&stake.epoch).copied().unwrap_or_default();
-            collected.add(stake.epoch, self.redeem(stake, ehash).await);
-            collected.add(stake.epoch, self.mint_sats(stake.epoch, stake).await);
+            let of = format!("epoch {}", stake.epoch);
+            collected.add(&of, self.redeem(stake, ehash).await);
+            collected.add(&of, self.mint_sats(stake.epoch, stake).await);
+        }
+        for own in self.parts().await? {
+            let minted = self.mint_part(&own).await.map(|sats| Collected { sats, ..Collected::default() });
+            collected.add(&format!("round {}", own.round), minted);
         }
         if collected.sats > Sats::ZERO {
             self.sats().await?.tidy().await?;

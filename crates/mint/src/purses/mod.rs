@@ -5,6 +5,7 @@
 
 mod collecting;
 mod inside;
+mod parts;
 mod stakes;
 mod tokens;
 
@@ -26,6 +27,7 @@ use crate::keys::Keys;
 use crate::units::unit_of;
 
 pub use collecting::Collected;
+pub use parts::{OwnPart, parts};
 pub use stakes::{Holdings, Stake, stakes};
 pub use tokens::TokenError;
 

@@ -31,8 +31,8 @@ pub struct Ecash {
 /// What was paid to quotes in sat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// For ehash.
-    pub for_ehash: Sats,
+    /// For ehash, and by rounds of mode proxy.
+    pub for_work: Sats,
     /// From outside: on-chain and Lightning.
     pub from_outside: Sats,
 }
@@ -144,7 +144,7 @@ impl Ecash {
 impl Received {
     /// From all sources.
     pub fn in_all(self) -> Sats {
-        [self.for_ehash, self.from_outside].into_iter().sum()
+        [self.for_work, self.from_outside].into_iter().sum()
     }
 }
 
@@ -180,7 +180,7 @@ fn ecash(moment: &Transaction<'_>) -> rusqlite::Result<Ecash> {
         let method: String = row.get(0)?;
         let received = match Method::of_name(&method) {
             Some(_) => &mut ecash.received.from_outside,
-            None => &mut ecash.received.for_ehash,
+            None => &mut ecash.received.for_work,
         };
         *received = [*received, sats(row, 1)?].into_iter().sum();
         ecash.minted = [ecash.minted, sats(row, 2)?].into_iter().sum();

@@ -7,6 +7,7 @@ mod leftovers;
 pub mod lightning;
 mod methods;
 mod onchain;
+mod receiving;
 mod reconciling;
 mod statement;
 mod wallet;
@@ -28,6 +29,7 @@ pub use leftovers::handing_over;
 pub use lightning::{Funds, Lightning, Trouble};
 pub use methods::{Method, announce, withdraw};
 pub use onchain::{Onchain, Unpayable};
+pub use receiving::Arrived;
 pub use reconciling::Reconciling;
 pub use statement::{Statement, StatementError};
 

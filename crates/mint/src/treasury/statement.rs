@@ -84,12 +84,20 @@ impl Treasury {
         Ok(Statement { wallet: self.balance().await, lightning, in_flight, ecash })
     }
 
-    /// What holders of settled epochs' ehash can still redeem, after the `redeemed` sats.
+    /// What holders of settled epochs' ehash can still redeem, after the `redeemed` sats, and what is left of
+    /// upstream payments that can be spent.
     ///
     /// # Errors
     /// [`LedgerError`].
     pub async fn claims(&self, db: &DynMintDatabase, redeemed: Sats) -> Result<Sats, LedgerError> {
         let progress: Option<Progress> = ledger::read(db, &Place::progress()).await?;
+        let mut of_rounds = Sats::ZERO;
+        for round in progress.iter().flat_map(|progress| progress.rounds.live()) {
+            let final_ones = round.payments.iter().filter(|payment| payment.is_final);
+            let arrived: Sats = final_ones.map(|payment| payment.sats).sum();
+            let paid: Option<Sats> = ledger::read(db, &Place::shared(round.id)).await?;
+            of_rounds = [of_rounds, arrived.saturating_sub(paid.unwrap_or_default())].into_iter().sum();
+        }
         let oldest_live = progress.and_then(|progress| progress.epochs.live().first().map(|epoch| epoch.id));
         let mut payable = self.payable.lock().await;
         for n in payable.through + 1..oldest_live.map_or(1, EpochId::get) {
@@ -97,6 +105,6 @@ impl Treasury {
             let sats = settled.and_then(|settled| settled.rate).map_or(Sats::ZERO, |rate| rate.payable());
             *payable = Payable { through: n, sats: [payable.sats, sats].into_iter().sum() };
         }
-        Ok(payable.sats.saturating_sub(redeemed))
+        Ok([payable.sats.saturating_sub(redeemed), of_rounds].into_iter().sum())
     }
 }

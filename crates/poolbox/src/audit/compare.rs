@@ -217,14 +217,14 @@ fn check_books(books: &AuditBooks, epochs: &[AuditEpoch], findings: &mut Finding
     let sats = epochs.iter().map(|epoch| epoch.redeemed.sats).sum();
     findings.same("books", "sats paid for ehash", ("in the epochs", sats), ("in all", books.redeemed.sats));
     let sats = books.sats;
+    let plus = |one, other| [one, other].into_iter().sum::<Sats>();
     findings.same(
         "books",
-        "sats paid for ehash",
-        ("in all", books.redeemed.sats),
-        ("in the quotes", sats.for_ehash),
+        "sats paid for work",
+        ("for ehash and by rounds", plus(books.redeemed.sats, sats.shared)),
+        ("in the quotes", sats.for_work),
     );
     // In circulation, by signatures and by what came in and went out.
-    let plus = |one, other| [one, other].into_iter().sum::<Sats>();
     let (by_signatures, by_payments) = (plus(sats.signed, sats.melted), plus(sats.minted, sats.returned));
     let what = "sat ecash signed and melted against minted and taken back";
     findings.same(

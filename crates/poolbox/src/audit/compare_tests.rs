@@ -70,7 +70,8 @@ fn good() -> Evidence {
                 returned: Sats::new(300),
                 minted: Sats::new(500),
                 melted: Sats::new(100),
-                for_ehash: Sats::new(500),
+                for_work: Sats::new(540),
+                shared: Sats::new(40),
             },
         },
         payouts: vec![AuditPayout {
@@ -188,7 +189,7 @@ fn each_kind_of_tampering_is_found_and_named() {
             e.epochs[1].books.sats.signed = Sats::new(701);
         }),
         ("a quote paid for nothing", "sats paid for ehash: 500 sat in all and 600 sat in the quotes", |e| {
-            e.epochs[1].books.sats.for_ehash = Sats::new(600);
+            e.epochs[1].books.sats.for_work = Sats::new(600);
         }),
         ("a payout invented", "no melt was paid for it", |e| e.payouts[0].melt_quote = Some("none".into())),
         ("a payout raised", "amount: 91 sat by its record and 90 sat by its melt", |e| {

@@ -9,7 +9,7 @@ use cdk::nuts::{CurrencyUnit, PublicKey, SecretKey};
 use poolbox_accounting::{EpochState, Sats, Work};
 use poolbox_api::Client;
 use poolbox_api::mint::{
-    self, ClaimRequest, Claimed, Epoch, OwnerAccount, Status, TakenBack, Token, Waiting, Waits,
+    self, ClaimRequest, Claimed, Epoch, OwnerAccount, OwnerRound, Status, TakenBack, Token, Waiting, Waits,
 };
 use poolbox_service::Misconfigured;
 use poolbox_wallet::{Pocket, Purse, Slip, Standing, fragments};
@@ -64,7 +64,8 @@ impl Own {
             let pocket = self.pocket(&Pocket::ehash_unit(quote.epoch)?).await?;
             minted.push(pocket.mint_locked(&quote.id, self.key.clone()).await?);
         }
-        let (redeemed, sats, waiting) = self.redeem().await?;
+        let (redeemed, of_ehash, waiting) = self.redeem().await?;
+        let sats = [of_ehash, self.mint_rounds().await?].into_iter().sum();
         let token = match request {
             Some(request) => self.token(request, lock).await?,
             None => None,
@@ -72,6 +73,18 @@ impl Own {
         let minted = minted.into_iter().sum();
         let owner = self.account.owner.clone();
         Ok(Claimed { owner, minted, redeemed, sats, waiting, trouble: None, token })
+    }
+
+    /// Mints what rounds of mode proxy paid.
+    async fn mint_rounds(&self) -> anyhow::Result<Sats> {
+        let owed = |round: &&OwnerRound| round.paid.unwrap_or_default() > round.issued;
+        let mut minted = Vec::new();
+        for round in self.account.rounds.iter().filter(owed) {
+            let pocket = self.pocket(&CurrencyUnit::Sat).await?;
+            pocket.mint_locked(&round.quote, self.key.clone()).await?;
+            minted.push(round.paid.unwrap_or_default().saturating_sub(round.issued));
+        }
+        Ok(minted.into_iter().sum())
     }
 
     async fn token(&self, request: &ClaimRequest, lock: Option<PublicKey>) -> anyhow::Result<Option<Token>> {

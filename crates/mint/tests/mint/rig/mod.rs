@@ -67,6 +67,11 @@ impl Rig {
         Self::start_new(confirmations, "", &section).await
     }
 
+    /// The same behind a pool whose data is in the folder `pool` beside the mint's.
+    pub async fn behind_pool(pool: &str, confirmations: u32) -> Self {
+        Self::start_new(confirmations, &format!("journal = 'DIR/{pool}/journal.sqlite'"), "").await
+    }
+
     async fn start_new(confirmations: u32, queue: &str, further: &str) -> Self {
         let node = TestNode::regtest();
         node.mine(3);
@@ -178,6 +183,14 @@ impl Rig {
     pub async fn share(&mut self, owner: &Owner, ehash: u64) -> ShareSeq {
         let journal = self.journal.clone().unwrap();
         self.share_in(&journal, owner, ehash).await
+    }
+
+    /// Journals a share that `owner` made for an upstream pool.
+    pub async fn proxied(&mut self, owner: &Owner, ehash: u64) -> ShareSeq {
+        self.shares += 1;
+        let hash = BlockHash::hash(&self.shares.to_be_bytes());
+        let share = NewShare { mode: Mode::Proxy, ..new_share(owner, ehash, hash, None) };
+        self.journal.as_ref().unwrap().append(vec![share]).await.unwrap()
     }
 
     /// The same in another pool's journal.
@@ -392,15 +405,18 @@ async fn append(
     hash: BlockHash,
     block: Option<u32>,
 ) -> ShareSeq {
-    let share = NewShare {
+    journal.append(vec![new_share(owner, ehash, hash, block)]).await.unwrap()
+}
+
+fn new_share(owner: &Owner, ehash: u64, hash: BlockHash, block: Option<u32>) -> NewShare {
+    NewShare {
         identity: Arc::new(Identity { owner: owner.clone(), worker: "rig".to_owned() }),
         work: Work::from_ehash(ehash),
         hash,
         at_ms: poolbox_mint::crediting::unix_time() * 1000,
         block_height: block,
         mode: Mode::Pool,
-    };
-    journal.append(vec![share]).await.unwrap()
+    }
 }
 
 /// A person with a seed and cdk's wallet.
@@ -453,6 +469,14 @@ pub fn owner_of(seed: &[u8; 64]) -> Owner {
 
 pub fn method() -> PaymentMethod {
     PaymentMethod::Custom("ehash".to_owned())
+}
+
+/// Another of the programs just built.
+pub fn program(name: &str) -> Command {
+    let folder = std::env::var_os("POOLBOX_BIN_DIR").expect("POOLBOX_BIN_DIR is set by cargo xtask test");
+    let mut command = Command::new(PathBuf::from(folder).join(name));
+    command.env_remove("POOLBOX_LOG");
+    command
 }
 
 pub fn mint_command(settings: &Path, log: &Path) -> Command {

@@ -1,7 +1,5 @@
 //! A Lightning node of the tests' own, beside the mint's.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -16,7 +14,7 @@ use poolbox_api::mint as api;
 use poolbox_testnode::free_port;
 use serde::de::DeserializeOwned;
 
-use super::Rig;
+use super::{Rig, program};
 
 /// Another Lightning node, of the tests' own.
 pub struct Neighbour {
@@ -133,8 +131,7 @@ fn hash(secret: [u8; 32]) -> PaymentHash {
 
 /// `poolbox lightning …`, and what it answers.
 pub fn lightning<T: DeserializeOwned>(rig: &Rig, arguments: &[&str]) -> T {
-    let folder = std::env::var_os("POOLBOX_BIN_DIR").expect("POOLBOX_BIN_DIR is set by cargo xtask test");
-    let mut command = Command::new(PathBuf::from(folder).join("poolbox"));
+    let mut command = program("poolbox");
     command.arg("--state").arg(rig.path("")).args(["lightning", "--json"]).args(arguments);
     let done = command.output().unwrap();
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
