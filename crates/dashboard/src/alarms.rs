@@ -124,13 +124,21 @@ fn of_pool(pool: &pool::Status, add: &mut impl FnMut(Gravity, String, &'static s
         add(
             Gravity::Alarm,
             format!("There is no new work to mine: {trouble}."),
-            "The node may be starting or catching up. See “Why isn't it mining?”.",
+            if pool.mode == pool::Mode::Proxy {
+                "Miners go to their fallback pool if it lasts. See “Why isn't it mining?”."
+            } else {
+                "The node may be starting or catching up. See “Why isn't it mining?”."
+            },
         );
     } else if let Some(job) = pool.job.as_ref().filter(|job| job.age_ms / 1000 > OLD_JOB_S) {
         add(
             Gravity::Warning,
             format!("The newest work is {} old.", words::duration(job.age_ms / 1000)),
-            "The node should give some every half minute. Look at the node's log.",
+            if pool.mode == pool::Mode::Proxy {
+                "The other pool should give some every minute or so. Look at the pool's log."
+            } else {
+                "The node should give some every half minute. Look at the node's log."
+            },
         );
     }
     for coinbase in pool.job.iter().flat_map(|job| &job.coinbases) {

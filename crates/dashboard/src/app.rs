@@ -123,6 +123,7 @@ pub fn router(app: Shared) -> Router {
         .route("/add/progress", get(pages::add::progress))
         .route("/add/undo", post(pages::add::undo))
         .route("/earnings", get(pages::earnings::show))
+        .route("/earnings/offer", post(pages::earnings::offer))
         .route("/owner", get(pages::claims::owner))
         .route("/owner/claim", post(pages::claims::claim))
         .route("/owner/token", post(pages::claims::token))

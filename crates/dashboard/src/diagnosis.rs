@@ -70,7 +70,10 @@ pub struct Finding {
 
 /// The way through the box. Everything behind the first failure is open.
 pub fn steps(now: &Snapshot) -> Vec<Step> {
-    let mut steps = vec![node(now), pool_answers(now)];
+    // A box that works for another pool needs no node to mine.
+    let is_proxy = now.pool.as_ref().is_some_and(|pool| pool.mode == pool::Mode::Proxy);
+    let mut steps = if is_proxy { Vec::new() } else { vec![node(now)] };
+    steps.push(pool_answers(now));
     if let Some(pool) = &now.pool {
         steps.extend(of_pool(pool, now.at));
     }
@@ -154,7 +157,12 @@ fn of_pool(pool: &pool::Status, now: u64) -> Vec<Step> {
             "There is fresh work",
             fresh,
             work,
-            "The node gives none. While it catches up with the chain that is normal; otherwise see its log.",
+            if pool.mode == pool::Mode::Proxy {
+                "The other pool gives none. Look at its address and the user name in the settings, and whether the \
+                 internet is there."
+            } else {
+                "The node gives none. While it catches up with the chain that is normal; otherwise see its log."
+            },
         ),
         step(
             "The pool may serve it",
@@ -268,6 +276,10 @@ mod tests {
         assert_eq!(failing(&gone), Some("The pool runs"));
         assert_eq!(broken(|pool| pool.source.connected = false), Some("There is fresh work"));
         assert_eq!(broken(|pool| pool.halted = Some("x".into())), Some("The pool may serve it"));
+        assert_eq!(
+            broken(|pool| (pool.mode, pool.source.connected) = (pool::Mode::Proxy, false)),
+            Some("There is fresh work")
+        );
         assert_eq!(broken(|pool| pool.connections = 0), Some("A miner is connected"));
         assert_eq!(broken(|pool| pool.workers.clear()), Some("It said who it is"));
         assert_eq!(broken(|pool| pool.workers[0].last_share_at = None), Some("A share was accepted"));

@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub mint_trouble: Option<String>,
     /// Every epoch, newest first.
     pub epochs: Vec<mint::Epoch>,
+    /// The latest rounds of mode proxy, newest first.
+    pub rounds: Vec<mint::Round>,
+    /// Where upstream pools pay the mint.
+    pub upstream: Option<mint::UpstreamAccount>,
     /// The latest payouts, newest first.
     pub payouts: Vec<Payout>,
     /// The mint's Lightning node, where it has one that works.
@@ -137,6 +141,8 @@ impl Sources {
 struct OfMint {
     status: mint::Status,
     epochs: Vec<mint::Epoch>,
+    rounds: Vec<mint::Round>,
+    upstream: Option<mint::UpstreamAccount>,
     payouts: Vec<Payout>,
     lightning: Option<mint::LightningNode>,
 }
@@ -147,7 +153,8 @@ type NodeAnswer = Option<Result<NodeState, String>>;
 impl Snapshot {
     fn take_mint(&mut self, answer: MintAnswer) {
         match answer {
-            Some(Ok(OfMint { status, epochs, payouts, lightning })) => {
+            Some(Ok(OfMint { status, epochs, rounds, upstream, payouts, lightning })) => {
+                (self.rounds, self.upstream) = (rounds, upstream);
                 (self.mint, self.mint_trouble, self.epochs) = (Some(status), None, epochs);
                 (self.payouts, self.lightning) = (payouts, lightning);
             }
@@ -175,14 +182,16 @@ async fn ask_mint(mint: Option<&Client>) -> MintAnswer {
         Ok(epochs) => epochs,
         Err(error) => return Some(Err(plain(&error, "mint"))),
     };
-    // These two are told where they can be; a page does without.
+    // These are told where they can be; a page does without.
+    let rounds = mint.get(mint::ROUNDS).await.unwrap_or_default();
+    let upstream = mint.get(mint::UPSTREAM).await.ok();
     let payouts = mint.get::<payouts::Page>(&format!("{}?limit={PAYOUTS}", payouts::PAYOUTS)).await;
     let lightning = match status.lightning {
         mint::LightningState::On => mint.get(mint::LIGHTNING).await.ok(),
         mint::LightningState::Off | mint::LightningState::Down { .. } => None,
     };
     let payouts = payouts.map(|page| page.payouts).unwrap_or_default();
-    Some(Ok(OfMint { status, epochs, payouts, lightning }))
+    Some(Ok(OfMint { status, epochs, rounds, upstream, payouts, lightning }))
 }
 
 async fn ask_node(node: Option<&Node>) -> NodeAnswer {

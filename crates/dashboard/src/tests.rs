@@ -287,6 +287,7 @@ async fn what_changes_something_needs_the_admin_the_forms_token_and_our_own_page
         ("/add/find", "token=T"),
         ("/add/point", "token=T&address=192.168.1.5&user=a"),
         ("/add/undo", "token=T&id=1"),
+        ("/earnings/offer", "token=T"),
         ("/owner/claim", "token=T&owner=garage"),
         ("/owner/token", "token=T&owner=garage&id=1"),
         ("/owner/take-back", "token=T&owner=garage&id=1"),

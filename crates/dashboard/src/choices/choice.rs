@@ -10,6 +10,14 @@ use crate::words;
 
 /// More sats than there will ever be.
 const ALL_BITCOIN_SAT: u64 = 2_100_000_000_000_000;
+/// What a pool's address begins with, if nothing else is said.
+const USUAL_SCHEME: &str = "stratum+tcp://";
+/// What it may begin with.
+const SCHEMES: [&str; 2] = [USUAL_SCHEME, "stratum+ssl://"];
+/// What miners tell pools that do not look at it.
+pub const USUAL_PASSWORD: &str = "x";
+/// Longest user name or password.
+const MAX_LOGIN: usize = 200;
 /// The whole, in parts per million.
 const ALL_PPM: u32 = 1_000_000;
 /// Digits after the point of a percentage that parts per million can hold.
@@ -20,12 +28,25 @@ const PERCENT_DIGITS: usize = 4;
 pub struct Choice {
     /// Of the node.
     pub network: Network,
-    /// Whom blocks pay.
+    /// For whom the miners work.
     pub mode: Mode,
+    /// The pool that they work for in mode proxy.
+    pub upstream: Option<Upstream>,
     /// What the mint does; none on a box without one.
     pub mint: Option<Terms>,
     /// Of the box, whatever the network.
     pub switches: Switches,
+}
+
+/// A pool upstream, and who the box is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// As `stratum+tcp://host:port`.
+    pub url: String,
+    /// The box's user name.
+    pub user: String,
+    /// Its password, which most pools do not look at.
+    pub password: String,
 }
 
 /// What the mint keeps, and when it pays.
@@ -46,6 +67,12 @@ pub enum Field {
     Network,
     /// [`Choice::mode`]
     Mode,
+    /// [`Upstream::url`]
+    UpstreamUrl,
+    /// [`Upstream::user`]
+    UpstreamUser,
+    /// [`Upstream::password`]
+    UpstreamPassword,
     /// [`Terms::fee_ppm`]
     Fee,
     /// [`Terms::onchain_sat`]
@@ -64,6 +91,9 @@ impl Field {
         match self {
             Self::Network => "Network",
             Self::Mode => "Mode",
+            Self::UpstreamUrl => "Pool upstream",
+            Self::UpstreamUser => "User name there",
+            Self::UpstreamPassword => "Password there",
             Self::Fee => "The box's fee",
             Self::Onchain => "Pay bitcoin addresses from",
             Self::Lightning => "Pay Lightning addresses from",
@@ -78,6 +108,9 @@ impl Field {
             ("onchain_threshold_sat", Self::Onchain),
             ("lightning_threshold_sat", Self::Lightning),
             ("fee_ppm", Self::Fee),
+            ("upstream.url", Self::UpstreamUrl),
+            ("upstream.user", Self::UpstreamUser),
+            ("upstream.password", Self::UpstreamPassword),
             ("coinbase_descriptor_file", Self::Mode),
             ("mode", Self::Mode),
             ("network", Self::Network),
@@ -122,6 +155,12 @@ pub struct Wish {
     pub network: Option<String>,
     /// [`Choice::mode`]
     pub mode: Option<String>,
+    /// [`Upstream::url`]
+    pub upstream_url: Option<String>,
+    /// [`Upstream::user`]
+    pub upstream_user: Option<String>,
+    /// [`Upstream::password`]; empty for the usual.
+    pub upstream_password: Option<String>,
     /// [`Terms::fee_ppm`], in per cent.
     pub fee: Option<String>,
     /// [`Terms::onchain_sat`]; empty for as usual.
@@ -155,11 +194,17 @@ impl Wish {
             None => {}
             Some("solo") => choice.mode = Mode::Solo,
             Some("pool") if present.mint.is_some() => choice.mode = Mode::Pool,
-            Some("pool") => {
-                return Err(Mistake::in_field(Field::Mode, "this box has no mint, which mode pool needs."));
+            Some("proxy") if present.mint.is_some() => choice.mode = Mode::Proxy,
+            Some(mode @ ("pool" | "proxy")) => {
+                let sentence = format!("this box has no mint, which mode {mode} needs.");
+                return Err(Mistake::in_field(Field::Mode, sentence));
             }
-            Some(_) => return Err(Mistake::in_field(Field::Mode, "choose pool or solo.")),
+            Some(_) => return Err(Mistake::in_field(Field::Mode, "choose pool, proxy or solo.")),
         }
+        choice.upstream = match choice.mode {
+            Mode::Proxy => Some(self.upstream(present.upstream.as_ref())?),
+            Mode::Pool | Mode::Solo => None,
+        };
         if let Some(name) = &self.node {
             choice.switches.node = NodeSize::named(name)
                 .ok_or_else(|| Mistake::in_field(Field::Node, "choose one of those in the list."))?;
@@ -183,6 +228,42 @@ impl Wish {
         }
         Ok(choice)
     }
+}
+
+impl Wish {
+    /// The pool upstream that is wished for on top of the present one, if there is one.
+    fn upstream(&self, present: Option<&Upstream>) -> Result<Upstream, Mistake> {
+        let typed = |typed: &Option<String>, is: fn(&Upstream) -> &String| match typed {
+            Some(text) => text.trim().to_owned(),
+            None => present.map(is).cloned().unwrap_or_default(),
+        };
+        let (url, user) =
+            (typed(&self.upstream_url, |is| &is.url), typed(&self.upstream_user, |is| &is.user));
+        let password = typed(&self.upstream_password, |is| &is.password);
+        let url = if url.contains("://") { url } else { format!("{USUAL_SCHEME}{url}") };
+        if !is_stratum(&url) {
+            let sentence = "write it as the pool does, such as stratum+tcp://mine.ocean.xyz:3334.";
+            return Err(Mistake::in_field(Field::UpstreamUrl, sentence));
+        }
+        let plain = |text: &str| text.len() <= MAX_LOGIN && !text.contains(char::is_control);
+        if user.is_empty() || !plain(&user) {
+            let sentence = "write the user name that the pool knows; often an address with a name behind it.";
+            return Err(Mistake::in_field(Field::UpstreamUser, sentence));
+        }
+        if !plain(&password) {
+            return Err(Mistake::in_field(Field::UpstreamPassword, "write it on one line, or nothing."));
+        }
+        let password = if password.is_empty() { USUAL_PASSWORD.to_owned() } else { password };
+        Ok(Upstream { url, user, password })
+    }
+}
+
+/// `stratum+tcp://host:port` or the same over TLS, as far as this can be seen here: the pool's program looks closer.
+fn is_stratum(url: &str) -> bool {
+    let Some(place) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) else { return false };
+    let Some((host, port)) = place.rsplit_once(':') else { return false };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// `1.5 %` in parts per million, exactly; none when it is no percentage.
@@ -245,6 +326,7 @@ mod tests {
         Choice {
             network: Network::Devnet,
             mode: Mode::Pool,
+            upstream: None,
             mint: Some(terms),
             switches: Switches::default(),
         }
@@ -275,11 +357,45 @@ mod tests {
             let wish = Wish { node: Some(node.into()), updates: Some(updates.into()), ..Wish::default() };
             assert_eq!(wish.on(&present()).unwrap_err().field, Some(field));
         }
-        let wish = Wish { mode: Some("proxy".into()), ..Wish::default() };
+        let wish = Wish { mode: Some("both".into()), ..Wish::default() };
         assert_eq!(wish.on(&present()).unwrap_err().field, Some(Field::Mode));
         let without = Choice { mode: Mode::Solo, mint: None, ..present() };
-        let wish = Wish { mode: Some("pool".into()), ..Wish::default() };
-        assert_eq!(wish.on(&without).unwrap_err().field, Some(Field::Mode));
+        for mode in ["pool", "proxy"] {
+            let wish = Wish { mode: Some(mode.into()), ..Wish::default() };
+            assert_eq!(wish.on(&without).unwrap_err().field, Some(Field::Mode));
+        }
+        for (url, user, password, field) in [
+            ("", "me", "x", Field::UpstreamUrl),
+            ("https://pool.example", "me", "x", Field::UpstreamUrl),
+            ("pool.example:0", "me", "x", Field::UpstreamUrl),
+            ("pool example:3333", "me", "x", Field::UpstreamUrl),
+            ("pool.example:3333", " ", "x", Field::UpstreamUser),
+            ("pool.example:3333", "me\nyou", "x", Field::UpstreamUser),
+            ("pool.example:3333", "me", "x\u{7}", Field::UpstreamPassword),
+        ] {
+            assert_eq!(proxy(url, user, password).on(&present()).unwrap_err().field, Some(field), "{url}");
+        }
+    }
+
+    fn proxy(url: &str, user: &str, password: &str) -> Wish {
+        Wish {
+            mode: Some("proxy".into()),
+            upstream_url: Some(url.into()),
+            upstream_user: Some(user.into()),
+            upstream_password: Some(password.into()),
+            ..Wish::default()
+        }
+    }
+
+    #[test]
+    fn a_pool_upstream_is_written_as_its_program_reads_it_and_goes_with_the_mode() {
+        let choice = proxy(" pool.example:3333 ", "bc1q.box", "").on(&present()).unwrap();
+        let upstream = choice.upstream.clone().unwrap();
+        assert_eq!(upstream.url, "stratum+tcp://pool.example:3333");
+        assert_eq!((upstream.user.as_str(), upstream.password.as_str()), ("bc1q.box", USUAL_PASSWORD));
+        assert_eq!(Wish::default().on(&choice).unwrap(), choice, "it stays");
+        let back = Wish { mode: Some("pool".into()), ..Wish::default() }.on(&choice).unwrap();
+        assert_eq!(back, present());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use self::arrival::Arrival;
 use self::arrival::Started;
 use self::change::Asked;
 pub use self::change::Change;
-pub use self::choice::{Choice, Field, Mistake, Wish, percent};
+pub use self::choice::{Choice, Field, Mistake, USUAL_PASSWORD, Wish, percent};
 pub use self::place::Place;
 pub use self::plan::{Plan, USUAL_LIGHTNING_SAT, USUAL_ONCHAIN_SAT, mode_spoken};
 pub use self::service::Service;

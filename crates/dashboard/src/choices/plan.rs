@@ -132,11 +132,28 @@ impl Plan {
                  in mode solo earn none of it."
                     .to_owned(),
             ),
+            (Mode::Pool | Mode::Solo, Mode::Proxy) => notes.extend(proxy()),
+            (Mode::Proxy, Mode::Pool) if self.from.network == self.to.network => notes.push(
+                "A block then pays this box's mint, and everybody's work shares in it. Work that was done for \
+                 the other pool is paid as before, when its payments arrive."
+                    .to_owned(),
+            ),
+            (Mode::Proxy, Mode::Solo) => notes.extend(solo(pool, self.to.network)),
             _ => {}
         }
         notes.extend(switches::notes(&self.from, &self.to));
         notes
     }
+}
+
+fn proxy() -> Vec<String> {
+    vec![
+        "The miners then work for the other pool, which decides whom a block pays. What it pays this box is \
+         shared out in sats among all who worked since its payment before, as soon as the payment is final. \
+         Ehash that was earned stays good."
+            .to_owned(),
+        "Tell that pool to pay this box: its address and offer are on the page Earnings.".to_owned(),
+    ]
 }
 
 fn solo(pool: Option<&pool::Status>, network: Network) -> Vec<String> {
@@ -189,6 +206,15 @@ fn lines(from: &Choice, to: &Choice) -> Vec<Line> {
     };
     add("Network", from.network.to_string(), to.network.to_string());
     add("Mode", mode_spoken(from.mode).to_owned(), mode_spoken(to.mode).to_owned());
+    let named = |choice: &Choice| match &choice.upstream {
+        Some(upstream) => format!("{} as {}", upstream.url, upstream.user),
+        None => "none".to_owned(),
+    };
+    add("Pool upstream", named(from), named(to));
+    let password = |choice: &Choice| choice.upstream.as_ref().map(|upstream| upstream.password.clone());
+    if from.mode == to.mode && password(from) != password(to) {
+        add("Password there", "the one before".to_owned(), "another".to_owned());
+    }
     let (before, after) = (from.switches, to.switches);
     add("Blocks kept", before.node.title().to_owned(), after.node.title().to_owned());
     let updates = |switches: Switches| if switches.updates { "by themselves" } else { "off" }.to_owned();
@@ -301,11 +327,25 @@ mod tests {
     }
 
     prop_compose! {
-        fn wishes()(network in prop::option::of("mainnet|devnet"), mode in prop::option::of("pool|solo"),
+        fn wishes()(network in prop::option::of("mainnet|devnet"), mode in prop::option::of("pool|proxy|solo"),
+            host in "a|b", user in "me|you", password in "|x|d=1",
             fee in prop::option::of("0|1|2,5|100"), onchain in prop::option::of("|5000"),
             lightning in prop::option::of("|7"), node in prop::option::of("by-disk|small|all"),
             updates in prop::option::of("on|off")) -> Wish {
-            Wish { network, mode, fee, onchain, lightning, node, updates }
+            let upstream_url = Some(format!("{host}.example:3333"));
+            let (upstream_user, upstream_password) = (Some(user), Some(password));
+            Wish {
+                network,
+                mode,
+                upstream_url,
+                upstream_user,
+                upstream_password,
+                fee,
+                onchain,
+                lightning,
+                node,
+                updates,
+            }
         }
     }
 

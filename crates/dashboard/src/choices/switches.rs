@@ -191,6 +191,7 @@ mod tests {
         Choice {
             network: Network::Mainnet,
             mode: Mode::Solo,
+            upstream: None,
             mint: None,
             switches: Switches { node, updates: true },
         }

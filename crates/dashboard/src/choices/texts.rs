@@ -5,7 +5,7 @@ use poolbox_accounting::Network;
 use poolbox_api::pool::Mode;
 use toml::{Table, Value};
 
-use super::choice::{Choice, Terms};
+use super::choice::{Choice, Terms, USUAL_PASSWORD, Upstream};
 use super::switches::Switches;
 
 /// File of the pool.
@@ -16,8 +16,10 @@ pub const MINT: &str = "mint.toml";
 /// First line of a file that is the image's with a choice, and nobody's own.
 const OURS: &str =
     "# The image's settings, with what was chosen in the browser. Made anew with each version.\n";
-/// Key in `pool.toml` that mode pool needs and mode solo refuses.
+/// Key in `pool.toml` that mode pool needs and the others refuse.
 const DESCRIPTOR: &str = "coinbase_descriptor_file";
+/// What gives jobs where they are the box's own, which mode proxy refuses.
+const SOURCES: [&[&str]; 2] = [&["node", "ipc_socket"], &["template_provider"]];
 
 /// Both files of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,8 @@ impl Texts {
             Some(other) => return Err(pool.unfit(format!("has the mode \"{other}\", which is unknown here"))),
         };
         let mint = self.mint.as_deref().map(|text| Sheet::read(MINT, text)?.terms()).transpose()?;
-        Ok(Choice { network, mode, mint, switches })
+        let upstream = if mode == Mode::Proxy { Some(pool.upstream()?) } else { None };
+        Ok(Choice { network, mode, upstream, mint, switches })
     }
 
     /// The same with another choice. `image` has what a box without any choice has.
@@ -74,20 +77,12 @@ impl Texts {
         let mut pool = Sheet::read(POOL, &self.pool)?;
         pool.ours |= self.pool == image.pool;
         if present.mode != choice.mode {
-            match choice.mode {
-                Mode::Solo => {
-                    pool.set(&["mode"], Some("solo".into()))?;
-                    pool.set(&[DESCRIPTOR], None)?;
-                }
-                Mode::Proxy => return Err(pool.unfit("cannot be made one of mode proxy here".to_owned())),
-                Mode::Pool => {
-                    let usual = Sheet::read(POOL, &image.pool)?;
-                    let Some(descriptor) = usual.string(DESCRIPTOR)? else {
-                        return Err(usual.unfit("of this box is made for mode solo only".to_owned()));
-                    };
-                    pool.set(&["mode"], Some("pool".into()))?;
-                    pool.set(&[DESCRIPTOR], Some(descriptor.into()))?;
-                }
+            pool.change_mode(choice.mode, &Sheet::read(POOL, &image.pool)?)?;
+        }
+        if let Some(upstream) = choice.upstream.as_ref().filter(|_| present.upstream != choice.upstream) {
+            let Upstream { url, user, password } = upstream;
+            for (key, value) in [("url", url), ("user", user), ("password", password)] {
+                pool.set(&["upstream", key], Some(value.as_str().into()))?;
             }
         }
         let mint = match (&self.mint, &present.mint, &choice.mint) {
@@ -154,13 +149,69 @@ impl<'a> Sheet<'a> {
         }
     }
 
+    fn section(&self, name: &str) -> Result<Option<&Table>, Unfit> {
+        match self.table.get(name) {
+            None => Ok(None),
+            Some(Value::Table(section)) => Ok(Some(section)),
+            Some(_) => Err(self.unfit(format!("has something else than a section [{name}]"))),
+        }
+    }
+
+    fn upstream(&self) -> Result<Upstream, Unfit> {
+        let section = self.section("upstream")?;
+        let text = |key: &str| match section.and_then(|section| section.get(key)) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.unfit(format!("has something else than text for upstream.{key}"))),
+        };
+        Ok(Upstream {
+            url: text("url")?.unwrap_or_default(),
+            user: text("user")?.unwrap_or_default(),
+            password: text("password")?.unwrap_or_else(|| USUAL_PASSWORD.to_owned()),
+        })
+    }
+
+    /// Takes out what a mode refuses, and brings back what it needs as `usual` has it.
+    fn change_mode(&mut self, mode: Mode, usual: &Sheet<'_>) -> Result<(), Unfit> {
+        self.set(&["mode"], Some(mode.name().into()))?;
+        match mode {
+            Mode::Pool => {
+                let Some(descriptor) = usual.string(DESCRIPTOR)? else {
+                    return Err(usual.unfit("of this box has no coinbase_descriptor_file".to_owned()));
+                };
+                self.set(&[DESCRIPTOR], Some(descriptor.into()))?;
+            }
+            Mode::Proxy | Mode::Solo => self.set(&[DESCRIPTOR], None)?,
+        }
+        for source in SOURCES {
+            let from = usual.at(source).cloned();
+            match mode {
+                Mode::Proxy => self.set(source, None)?,
+                // A source that somebody wrote here stays.
+                Mode::Pool | Mode::Solo if SOURCES.iter().all(|source| self.at(source).is_none()) => {
+                    self.set(source, from)?;
+                }
+                Mode::Pool | Mode::Solo => {}
+            }
+        }
+        if mode != Mode::Proxy {
+            self.set(&["upstream"], None)?;
+        }
+        Ok(())
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Value> {
+        let (key, sections) = path.split_last()?;
+        let mut table = &self.table;
+        for section in sections {
+            table = table.get(*section)?.as_table()?;
+        }
+        table.get(*key)
+    }
+
     fn terms(&self) -> Result<Terms, Unfit> {
         let none = Table::new();
-        let payouts = match self.table.get("payouts") {
-            None => &none,
-            Some(Value::Table(payouts)) => payouts,
-            Some(_) => return Err(self.unfit("has something else than a section [payouts]".to_owned())),
-        };
+        let payouts = self.section("payouts")?.unwrap_or(&none);
         let fee = self.number(&self.table, "fee_ppm")?.unwrap_or_default();
         Ok(Terms {
             fee_ppm: u32::try_from(fee).map_err(|_| self.unfit("has a fee_ppm above all".to_owned()))?,
@@ -171,6 +222,9 @@ impl<'a> Sheet<'a> {
 
     /// Sets what `path` leads to, or takes it out; a section that is empty then goes too.
     fn set(&mut self, path: &[&str], value: Option<Value>) -> Result<(), Unfit> {
+        if value.is_none() && self.at(path).is_none() {
+            return Ok(());
+        }
         let (file, changed) = (self.file, &mut self.changed);
         let Some((key, sections)) = path.split_last() else { return Ok(()) };
         let mut table = &mut self.table;
@@ -241,7 +295,33 @@ mod tests {
         assert!(same(&back.pool, &texts.pool), "{}", back.pool);
         let for_solo = Texts { pool: solo.pool.clone(), mint: texts.mint.clone() };
         let error = solo.with(&pool, &for_solo).unwrap_err();
-        assert!(error.to_string().contains("solo only"), "{error}");
+        assert!(error.to_string().contains("has no coinbase_descriptor_file"), "{error}");
+    }
+
+    #[test]
+    fn proxy_takes_out_what_gives_jobs_and_the_other_modes_bring_it_back() {
+        let sources = ["ipc_socket = \"/n\"\n", "[template_provider]\naddress = \"127.0.0.1:8442\"\n"];
+        for (before, source) in [("rpc_port", sources[0]), ("[difficulty]", sources[1])] {
+            let pool = POOL_TEXT.replace(before, &format!("{source}{before}"));
+            let image = Texts { pool, ..texts() };
+            let pool = image.choice(Switches::default()).unwrap();
+            let upstream = Upstream {
+                url: "stratum+tcp://pool.example:3333".to_owned(),
+                user: "me".to_owned(),
+                password: "x".to_owned(),
+            };
+            let choice = Choice { mode: Mode::Proxy, upstream: Some(upstream), ..pool.clone() };
+            let proxy = image.with(&choice, &image).unwrap();
+            assert_eq!(proxy.choice(Switches::default()).unwrap(), choice);
+            let written = table(&proxy.pool);
+            assert!(!written.contains_key(DESCRIPTOR) && !written.contains_key("template_provider"));
+            assert_eq!(written["node"].as_table().unwrap().keys().collect::<Vec<_>>(), ["rpc_port"]);
+            for mode in [Mode::Pool, Mode::Solo] {
+                let back = proxy.with(&Choice { mode, ..pool.clone() }, &image).unwrap();
+                let straight = image.with(&Choice { mode, ..pool.clone() }, &image).unwrap();
+                assert!(same(&back.pool, &straight.pool), "{}", back.pool);
+            }
+        }
     }
 
     #[test]
@@ -266,7 +346,8 @@ mod tests {
             ("network =", MINT_TEXT, POOL),
             ("network = \"mars\"", MINT_TEXT, POOL),
             ("network = 1", MINT_TEXT, POOL),
-            ("network = \"devnet\"\nmode = \"proxy\"", MINT_TEXT, POOL),
+            ("network = \"devnet\"\nmode = \"both\"", MINT_TEXT, POOL),
+            ("network = \"devnet\"\nmode = \"proxy\"\nupstream = 3", MINT_TEXT, POOL),
             (POOL_TEXT, "fee_ppm = -1", MINT),
             (POOL_TEXT, "payouts = 3", MINT),
         ] {
@@ -293,12 +374,20 @@ mod tests {
     }
 
     prop_compose! {
-        fn choices()(solo: bool, fee_ppm in 0..=1_000_000_u32,
+        fn choices()(mode in prop::sample::select(vec![Mode::Pool, Mode::Proxy, Mode::Solo]),
+            fee_ppm in 0..=1_000_000_u32, user in "[a-z\"]{1,4}",
             onchain_sat in prop::option::of(0..u64::from(u32::MAX)),
             lightning_sat in prop::option::of(0..u64::from(u32::MAX))) -> Choice {
-            let mode = if solo { Mode::Solo } else { Mode::Pool };
+            let (url, password) = ("stratum+tcp://pool.example:1".to_owned(), user.clone());
+            let upstream = (mode == Mode::Proxy).then_some(Upstream { url, user, password });
             let terms = Terms { fee_ppm, onchain_sat, lightning_sat };
-            Choice { network: Network::Devnet, mode, mint: Some(terms), switches: Switches::default() }
+            Choice {
+                network: Network::Devnet,
+                mode,
+                upstream,
+                mint: Some(terms),
+                switches: Switches::default(),
+            }
         }
     }
 
@@ -325,7 +414,7 @@ mod tests {
             }
             let untouched = |text: &str| {
                 let mut table = table(text);
-                for key in ["mode", DESCRIPTOR, "fee_ppm"] {
+                for key in ["mode", DESCRIPTOR, "upstream", "fee_ppm"] {
                     table.remove(key);
                 }
                 let mut payouts = table.remove("payouts").and_then(|value| value.try_into::<Table>().ok()).unwrap_or_default();

@@ -38,6 +38,7 @@ struct Status {
     connections: Option<u32>,
     shares: Option<pool::Shares>,
     source: Option<pool::Source>,
+    upstream: Option<pool::Upstream>,
     job: Option<pool::Job>,
     journal: Option<pool::Journal>,
     blocks: Vec<pool::Block>,
@@ -90,6 +91,7 @@ pub fn routes() -> Router<Shared> {
         .route("/api/v1/miners", get(miners))
         .route("/api/v1/owners", get(owners))
         .route("/api/v1/epochs", get(epochs))
+        .route("/api/v1/rounds", get(rounds))
         .route("/api/v1/history", get(history))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/owner", get(money::owner))
@@ -127,6 +129,7 @@ async fn status(State(app): State<Shared>) -> Response {
         connections: pool.map(|pool| pool.connections),
         shares: pool.map(|pool| pool.shares.clone()),
         source: pool.map(|pool| pool.source.clone()),
+        upstream: pool.and_then(|pool| pool.upstream.clone()),
         job: pool.and_then(|pool| pool.job.clone()),
         journal: pool.map(|pool| pool.journal.clone()),
         blocks: pool.map(|pool| pool.blocks.clone()).unwrap_or_default(),
@@ -154,6 +157,10 @@ async fn owners(State(app): State<Shared>) -> Response {
 
 async fn epochs(State(app): State<Shared>) -> Response {
     Json(&app.now().epochs).into_response()
+}
+
+async fn rounds(State(app): State<Shared>) -> Response {
+    Json(&app.now().rounds).into_response()
 }
 
 async fn history(State(app): State<Shared>, Query(whose): Query<Whose>) -> Response {

@@ -13,7 +13,7 @@ use crate::admin::Visitor;
 use crate::app::{App, Shared};
 use crate::choices::{
     Arrival, Change, Choice, Choices, Field, Mistake, NodeSize, Place, Plan, Service, USUAL_LIGHTNING_SAT,
-    USUAL_ONCHAIN_SAT, Wish, percent,
+    USUAL_ONCHAIN_SAT, USUAL_PASSWORD, Wish, percent,
 };
 use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page};
@@ -27,8 +27,10 @@ const TAKEN_WITHIN_S: u64 = 15;
 pub struct Fields {
     /// Those on offer.
     pub networks: Vec<Offer>,
-    /// Whether it is solo.
-    pub solo: bool,
+    /// For whom the miners work.
+    pub mode: &'static str,
+    /// The pool upstream; empty, or what would be right where that is known.
+    pub upstream: [String; 3],
     /// Whether the box has a mint.
     pub has_mint: bool,
     /// In per cent.
@@ -121,7 +123,14 @@ pub struct Restart {
 
 impl Fields {
     /// With what was typed, else with what is chosen.
-    pub fn new(place: &Place, choice: &Choice, wish: &Wish, mistake: Option<Mistake>) -> Self {
+    /// `now` says what the box is called upstream, unless something else was chosen.
+    pub fn new(
+        place: &Place,
+        choice: &Choice,
+        wish: &Wish,
+        mistake: Option<Mistake>,
+        now: &Snapshot,
+    ) -> Self {
         let network = wish.network.clone().unwrap_or_else(|| choice.network.to_string());
         let offer = |network_on_offer: &Network| Offer {
             name: network_on_offer.name(),
@@ -135,7 +144,13 @@ impl Fields {
         let typed = |typed: &Option<String>, is: String| typed.clone().unwrap_or(is);
         Self {
             networks: place.networks.iter().map(offer).collect(),
-            solo: wish.mode.as_deref().map_or(choice.mode == Mode::Solo, |mode| mode == "solo"),
+            mode: match wish.mode.as_deref() {
+                Some("solo") => Mode::Solo.name(),
+                Some("proxy") => Mode::Proxy.name(),
+                Some(_) => Mode::Pool.name(),
+                None => choice.mode.name(),
+            },
+            upstream: upstream(choice, wish, now),
             has_mint: terms.is_some(),
             fee: typed(&wish.fee, terms.map(|terms| percent(terms.fee_ppm)).unwrap_or_default()),
             onchain: typed(&wish.onchain, sats(terms.and_then(|terms| terms.onchain_sat))),
@@ -168,6 +183,18 @@ impl Fields {
     pub fn usual_lightning(&self) -> String {
         words::grouped(USUAL_LIGHTNING_SAT)
     }
+}
+
+/// URL, user name and password.
+fn upstream(choice: &Choice, wish: &Wish, now: &Snapshot) -> [String; 3] {
+    let is_here = now.pool.as_ref().is_some_and(|pool| pool.network == choice.network);
+    let ours = now.upstream.as_ref().filter(|_| is_here).map(|account| account.address.clone());
+    let (url, user, password) = match &choice.upstream {
+        Some(is) => (is.url.clone(), is.user.clone(), is.password.clone()),
+        None => (String::new(), ours.unwrap_or_default(), USUAL_PASSWORD.to_owned()),
+    };
+    [(&wish.upstream_url, url), (&wish.upstream_user, user), (&wish.upstream_password, password)]
+        .map(|(typed, is)| typed.clone().unwrap_or(is))
 }
 
 const fn note(network: Network) -> &'static str {
@@ -208,6 +235,9 @@ pub async fn preview(State(app): State<Shared>, visitor: Visitor, Form(typed): F
     let fields = [
         ("network", wish.network),
         ("mode", wish.mode),
+        ("upstream_url", wish.upstream_url),
+        ("upstream_user", wish.upstream_user),
+        ("upstream_password", wish.upstream_password),
         ("fee", wish.fee),
         ("onchain", wish.onchain),
         ("lightning", wish.lightning),

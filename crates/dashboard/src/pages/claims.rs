@@ -30,6 +30,8 @@ struct OwnerPage {
     pubkey: String,
     sats: String,
     epochs: Vec<Epoch>,
+    /// Number, work and what was paid, the newest first.
+    rounds: Vec<(u64, String, String)>,
     /// Not spent by anybody, for the admin's eyes.
     tokens: Vec<(String, String, String)>,
     has_secret: bool,
@@ -276,6 +278,7 @@ pub async fn account(
                 pubkey: told.pubkey,
                 sats: words::sats(told.sats),
                 epochs: told.epochs.iter().rev().map(Epoch::new).collect(),
+                rounds: told.rounds.iter().rev().map(round).collect(),
                 tokens: listed.collect(),
                 has_secret: told.claim_secret.is_some(),
                 owner: told.owner,
@@ -293,6 +296,11 @@ pub async fn account(
             page_with(status, &Missing { frame, trouble: spoken(&error) })
         }
     }
+}
+
+fn round(round: &mint::OwnerRound) -> (u64, String, String) {
+    let paid = round.paid.map_or_else(|| "not yet".to_owned(), words::sats);
+    (round.round.get(), words::ehash(round.work), paid)
 }
 
 /// Not spent; none while the mint does not say.

@@ -1,17 +1,22 @@
 //! Earnings: what the next block pays and to whom, epochs, and reserves against what is owed.
 
 use askama::Template;
+use axum::Form;
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
 use poolbox_accounting::{EpochState, Sats};
 use poolbox_api::{mint, pool};
+use serde::Deserialize;
 
 use crate::admin::Visitor;
-use crate::app::Shared;
+use crate::app::{Refusal, Shared};
 use crate::coinbase::Seen;
 use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page};
+use crate::pages::claims::{no_mint, spoken};
 use crate::pages::payouts::Row;
+use crate::pages::rounds::{Account, Round, rounds};
 use crate::words;
 
 /// Owners that are listed, the fastest first.
@@ -25,6 +30,9 @@ struct Page {
     frame: Frame,
     has_mint: bool,
     is_solo: bool,
+    is_proxy: bool,
+    account: Option<Account>,
+    rounds: Vec<Round>,
     reserves: Option<Reserves>,
     coinbase: Option<Coinbase>,
     epochs: Vec<Epoch>,
@@ -85,10 +93,14 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
     let now = app.now();
     let mut owners: Vec<_> = now.pool.iter().flat_map(|pool| &pool.owners).collect();
     owners.sort_by_key(|owner| std::cmp::Reverse(owner.hashrate.hour));
+    let mode = now.pool.as_ref().map(|pool| pool.mode);
     page(&Page {
         frame: Frame::of(&now, &visitor, Section::Earnings, "Earnings"),
         has_mint: app.mint.is_some(),
-        is_solo: now.pool.as_ref().is_some_and(|pool| pool.mode == pool::Mode::Solo),
+        is_solo: mode == Some(pool::Mode::Solo),
+        is_proxy: mode == Some(pool::Mode::Proxy),
+        account: Account::of(&now, visitor.session.is_some()),
+        rounds: rounds(&now),
         reserves: now.mint.as_ref().map(|mint| Reserves::new(&mint.sats)),
         coinbase: now.coinbase.as_ref().map(|seen| Coinbase::new(seen, now.at)),
         epochs: now.epochs.iter().take(MAX_EPOCHS).map(Epoch::new).collect(),
@@ -98,16 +110,36 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
     })
 }
 
+/// A form with nothing but the session's token.
+#[derive(Deserialize)]
+pub struct Asked {
+    token: String,
+}
+
+/// `POST /earnings/offer`: the standing offer for upstream pools.
+pub async fn offer(State(app): State<Shared>, visitor: Visitor, Form(asked): Form<Asked>) -> Response {
+    if let Err(turned) = visitor.changes(&asked.token) {
+        return turned.into_response();
+    }
+    let Some(mint) = &app.mint else { return no_mint(&app, &visitor) };
+    // The page shows it once the mint was asked again; why there is none, its log says.
+    match mint.post::<_, mint::UpstreamAccount>(mint::UPSTREAM_OFFER, &serde_json::json!({})).await {
+        Ok(_) => Redirect::to("/earnings").into_response(),
+        Err(error) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, &spoken(&error)).into_response(),
+    }
+}
+
 impl Reserves {
     fn new(sats: &mint::SatTotals) -> Self {
         Self {
             rows: [
                 ("All that backs the ecash", sats.reserve),
                 ("Owed to holders of sat ecash", sats.outstanding),
-                ("What the ehash of settled epochs can still redeem", sats.claims),
+                ("What settled epochs and final payments still owe", sats.claims),
                 ("Left over: fee, rounding, and what the operator put in", sats.surplus),
                 ("In coinbases that mature", sats.immature),
                 ("Paid for ehash so far", sats.redeemed),
+                ("Shared out of other pools' payments so far", sats.shared),
                 ("Paid out on-chain or over Lightning so far", sats.melted),
             ]
             .map(|(what, amount)| (what, words::sats(amount)))

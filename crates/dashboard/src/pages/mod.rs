@@ -14,6 +14,7 @@ pub mod missing;
 pub mod overview;
 pub mod payouts;
 pub mod restore;
+pub mod rounds;
 pub mod seed;
 pub mod settings;
 pub mod start;

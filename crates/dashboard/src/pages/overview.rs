@@ -13,6 +13,7 @@ use crate::feed::Snapshot;
 use crate::frame::{Frame, Section, page};
 use crate::history::Span;
 use crate::node::NodeState;
+use crate::pages::rounds::{Round, Upstream, rounds};
 use crate::words::{self, Odds};
 
 /// Blocks that are listed.
@@ -41,6 +42,8 @@ struct Page {
     job: Option<Job>,
     odds: Option<Odds>,
     epoch: Option<Epoch>,
+    upstream: Option<Upstream>,
+    round: Option<Round>,
     node: Option<Node>,
     blocks: Vec<Block>,
     mode: &'static str,
@@ -139,14 +142,13 @@ impl Page {
             shares: pool.map(|pool| Shares::new(&pool.shares)).unwrap_or_default(),
             best: pool.and_then(|pool| Best::new(pool, job)),
             job: job.map(Job::new),
+            upstream: Upstream::of(now),
+            round: rounds(now).into_iter().next(),
             odds: job.and_then(|job| Odds::at(rates.ten_minutes, job.network_difficulty)),
             epoch: now.mint.as_ref().map(|mint| Epoch::new(mint, &now.epochs)),
             node: now.node.as_ref().map(|node| Node::new(node, now)),
             blocks: pool.map(|pool| blocks(pool, now.at)).unwrap_or_default(),
-            mode: match pool.map(|pool| pool.mode) {
-                Some(pool::Mode::Solo) => "solo",
-                _ => "pool",
-            },
+            mode: pool.map_or(pool::Mode::Pool, |pool| pool.mode).name(),
         }
     }
 }

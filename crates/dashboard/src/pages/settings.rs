@@ -101,7 +101,7 @@ fn drawn(
     let choices = app.choices.as_ref().filter(|_| admin);
     let (fields, trouble) = match choices.map(|choices| (choices, choices.present_on(&Wish::default()))) {
         Some((choices, Ok(present))) => {
-            let fields = Fields::new(&choices.place, &present, wish, mistake);
+            let fields = Fields::new(&choices.place, &present, wish, mistake, &app.now());
             let trouble = trouble.or_else(|| fields.trouble());
             (Some(fields), trouble)
         }

@@ -88,7 +88,7 @@ fn drawn(app: &App, visitor: &Visitor, step: Step, wish: &Wish, mistake: Option<
         network: wish.network.clone().unwrap_or_else(|| present.network.to_string()),
         can_restore: app.backups.is_some(),
         offer: Offer::of(app, visitor, "/start?step=seed"),
-        fields: Fields::new(&choices.place, &present, wish, mistake),
+        fields: Fields::new(&choices.place, &present, wish, mistake, &app.now()),
     };
     page_with(status, &page)
 }

@@ -83,7 +83,9 @@ async fn what_cannot_be_is_refused_with_its_field_and_shown_as_text() {
         // By the program's own rule.
         ("onchain=10", "Pay bitcoin addresses from: payouts.onchain_threshold_sat = 10"),
         ("lightning=-1", "Pay Lightning addresses from: "),
-        ("mode=proxy", "Mode: "),
+        ("mode=both", "Mode: "),
+        ("mode=proxy&upstream_url=%3Cscript%3E&upstream_user=me", "Pool upstream: "),
+        ("mode=proxy&upstream_url=pool.example:3333&upstream_user=", "User name there: "),
         ("network=%3Cscript%3E", "Network: "),
         ("network=signet", "Network: "),
         ("mode=pool", "It is so already"),
