@@ -11,7 +11,8 @@ let
   top = config.services.poolbox;
   cfg = top.pool;
   name = "poolbox-pool";
-  solo = cfg.mode == "solo";
+  forMint = cfg.mode == "pool";
+  proxy = cfg.mode == "proxy";
   ipc = top.templateProvider.kind == "ipc";
   descriptor = "coinbase.descriptor";
 
@@ -29,29 +30,59 @@ let
           rpc_port = top.node.rpcPort;
           cookie_file = common.cookie;
         }
-        // lib.optionalAttrs ipc { ipc_socket = common.ipc; };
+        // lib.optionalAttrs (ipc && !proxy) { ipc_socket = common.ipc; };
         stratum_v1.listen = "${cfg.address}:${toString cfg.ports.stratumV1}";
         stratum_v1_tls.listen = "${cfg.address}:${toString cfg.ports.stratumV1Tls}";
         stratum_v2.listen = "${cfg.address}:${toString cfg.ports.stratumV2}";
       }
-      // lib.optionalAttrs (!solo) {
+      // lib.optionalAttrs forMint {
         coinbase_descriptor_file = "/run/credentials/${name}.service/${descriptor}";
       }
-      // lib.optionalAttrs (!ipc) {
+      // lib.optionalAttrs proxy { upstream = { inherit (cfg.upstream) url user password; }; }
+      // lib.optionalAttrs (!ipc && !proxy) {
         # On this machine only, so its key need not be known beforehand.
         template_provider.address = "127.0.0.1:${toString top.templateProvider.port}";
       }
     ) cfg.settings;
+
+  # A pool upstream is on the internet. The mode may be chosen while the box runs, so the settings decide.
+  reach = pkgs.writeShellScript "poolbox-pool-reach" ''
+    set -eu
+    allowed="${lib.concatStringsSep " " (lib.optionals (cfg.allowedAddresses != null) cfg.allowedAddresses)}"
+    if ${pkgs.gnugrep}/bin/grep -q '^mode = "proxy"' ${top.settingsDir}/pool.toml; then allowed=any; fi
+    exec ${pkgs.systemd}/bin/systemctl set-property --runtime ${name}.service IPAddressAllow= IPAddressAllow="$allowed"
+  '';
 in
 {
   options.services.poolbox.pool = {
     mode = lib.mkOption {
       type = lib.types.enum [
         "pool"
+        "proxy"
         "solo"
       ];
       default = "pool";
-      description = "Whom a block pays: the mint, for all miners by their work (`pool`), or its miner (`solo`).";
+      description = ''
+        For whom the miners work: a block pays the mint, for all miners by their work (`pool`), or its miner
+        (`solo`); or they work for another pool, whose payments to the mint are shared out (`proxy`).
+      '';
+    };
+
+    upstream = {
+      url = lib.mkOption {
+        type = lib.types.str;
+        example = "stratum+tcp://mine.ocean.xyz:3334";
+        description = "The pool that the miners work for in mode `proxy`.";
+      };
+      user = lib.mkOption {
+        type = lib.types.str;
+        description = "The box's user name there; at pools that pay the address in it, the one on the page Earnings.";
+      };
+      password = lib.mkOption {
+        type = lib.types.str;
+        default = "x";
+        description = "The password there, which most pools do not look at. It is in the store, for everybody to read.";
+      };
     };
 
     address = lib.mkOption {
@@ -89,7 +120,7 @@ in
       default = common.homeAddresses;
       description = ''
         Networks that the pool may speak with (systemd's IPAddressAllow): by default this machine, home networks
-        and private tunnels. null allows all, for miners elsewhere.
+        and private tunnels; in mode `proxy` all, as the pool upstream is elsewhere. null allows all, for miners elsewhere.
       '';
     };
 
@@ -118,8 +149,8 @@ in
           description = "Poolbox: mining pool";
           wantedBy = [ "multi-user.target" ];
           # It waits for work by itself, and mining does not stop for the rest.
-          after = [ "poolbox-node.service" ] ++ lib.optional (!solo) "poolbox-mint-init.service";
-          wants = lib.optional (!solo) "poolbox-mint-init.service";
+          after = [ "poolbox-node.service" ] ++ lib.optional forMint "poolbox-mint-init.service";
+          wants = lib.optional forMint "poolbox-mint-init.service";
           serviceConfig =
             common.hardening
             // common.restarting
@@ -131,7 +162,7 @@ in
                 "poolbox-node"
                 "poolbox-logs"
               ];
-              LoadCredential = lib.mkIf (!solo) "${descriptor}:/run/poolbox-mint-init/${descriptor}";
+              LoadCredential = lib.mkIf forMint "${descriptor}:/run/poolbox-mint-init/${descriptor}";
               StateDirectory = "poolbox/pool";
               # Its group reads the journal; keys are for its user alone, whatever this says.
               StateDirectoryMode = "0750";
@@ -142,6 +173,8 @@ in
             // lib.optionalAttrs (cfg.allowedAddresses != null) {
               IPAddressDeny = "any";
               IPAddressAllow = cfg.allowedAddresses;
+              # As root, and never a reason not to mine.
+              ExecStartPre = "-+${reach}";
             };
         };
       }
