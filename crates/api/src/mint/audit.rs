@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use poolbox_accounting::{EpochId, EpochState, Sats, Work};
+use poolbox_accounting::{EpochId, EpochState, RoundId, Sats, Work};
 use serde::{Deserialize, Serialize};
 
 /// Path of [`AuditBooks`].
 pub const AUDIT: &str = "/audit";
 /// Path under which `/{n}` gives [`AuditEpoch`].
 pub const AUDIT_EPOCHS: &str = "/audit/epochs";
+
+/// Path of [`AuditRounds`].
+pub const AUDIT_ROUNDS: &str = "/audit/rounds";
 
 /// Path of the list of [`AuditMelt`]s.
 pub const AUDIT_MELTS: &str = "/audit/melts";
@@ -147,4 +150,49 @@ pub struct AuditCredit {
     pub quoted: Work,
     /// Ehash minted from the quotes.
     pub minted: Work,
+}
+
+/// Every round of mode proxy in the books, of one moment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AuditRounds {
+    /// How far each journal's queue was taken.
+    pub cursors: BTreeMap<String, u64>,
+    /// Oldest first; the last is open.
+    pub rounds: Vec<AuditRound>,
+    /// Paid to the quotes of all rounds.
+    pub shared: Sats,
+}
+
+/// One round in the books.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditRound {
+    /// Its number.
+    pub n: RoundId,
+    /// The last share and queue entry of the round in each journal; empty while it is open.
+    pub marks: BTreeMap<String, AuditMark>,
+    /// What it shares out, as it was fixed; none before sharing out began.
+    pub rate: Option<AuditRate>,
+    /// W: work credited so far.
+    pub work: Work,
+    /// R: what arrived so far.
+    pub received: Sats,
+    /// Paid to quotes, as the books add it up.
+    pub paid: Sats,
+    /// Whether all owners were paid.
+    pub shared: bool,
+    /// Everybody's share in it, by owner.
+    pub parts: Vec<AuditPart>,
+}
+
+/// What one owner earned in a round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditPart {
+    /// Canonical text of the owner.
+    pub owner: String,
+    /// Work credited.
+    pub work: Work,
+    /// Sats paid to the quote, by the books.
+    pub paid: Sats,
+    /// The same by the quote.
+    pub quoted: Sats,
 }

@@ -15,8 +15,8 @@ use poolbox_accounting::{EpochId, EpochState, JournalId, Marks, Network, QueueSe
 use serde::{Deserialize, Serialize};
 
 pub use audit::{
-    AUDIT, AUDIT_EPOCHS, AUDIT_MELTS, AuditBooks, AuditCredit, AuditEpoch, AuditMark, AuditMelt, AuditPayout,
-    AuditRate, AuditSats, Redemptions,
+    AUDIT, AUDIT_EPOCHS, AUDIT_MELTS, AUDIT_ROUNDS, AuditBooks, AuditCredit, AuditEpoch, AuditMark,
+    AuditMelt, AuditPart, AuditPayout, AuditRate, AuditRound, AuditRounds, AuditSats, Redemptions,
 };
 pub use claims::{
     CLAIMS, CLAIMS_ACCOUNT, CLAIMS_TAKE_BACK, CLAIMS_TOKENS, ClaimRequest, ClaimSecret, Claimed, OWNERS,

@@ -10,7 +10,7 @@ use poolbox_api::{Problem, mint as api};
 use poolbox_service::Answer;
 
 use super::Local;
-use crate::ledger;
+use crate::ledger::{self, Place, UpstreamAccount};
 use crate::settings::Peer;
 use crate::treasury::{Lightning, Trouble};
 
@@ -55,8 +55,14 @@ async fn info(State(local): State<Arc<Local>>) -> Result<Json<api::LightningNode
 }
 
 async fn unquoted(State(local): State<Arc<Local>>) -> Result<Json<Vec<api::Unquoted>>, Answer> {
-    let notes = ledger::unquoted(&local.mint.localstore()).await.map_err(super::broken)?;
-    let shown = notes.into_iter().map(|note| api::Unquoted {
+    let db = local.mint.localstore();
+    let notes = ledger::unquoted(&db).await.map_err(super::broken)?;
+    // What is paid to the upstream offer belongs to those who worked.
+    let account: Option<UpstreamAccount> =
+        ledger::read(&db, &Place::upstream()).await.map_err(super::broken)?;
+    let offer = account.and_then(|account| account.offer).map(|offer| offer.id);
+    let nobodys = notes.into_iter().filter(|note| Some(&note.request) != offer.as_ref());
+    let shown = nobodys.map(|note| api::Unquoted {
         payment_hash: note.payment_hash,
         request: note.request,
         msat: note.msat,

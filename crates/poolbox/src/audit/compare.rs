@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use poolbox_accounting::{Sats, Work};
 use poolbox_api::mint::payouts::{Payout, Stage};
-use poolbox_api::mint::{AuditBooks, AuditCredit, AuditEpoch, AuditMelt, Redemptions};
+use poolbox_api::mint::{AuditBooks, AuditCredit, AuditEpoch, AuditMelt, AuditRounds, Redemptions};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Facts;
+use super::rounds::{self, RoundLine};
 
 /// Something that should be the same twice and is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,23 +54,40 @@ pub struct Evidence {
     pub journals: Vec<Facts>,
     /// Each epoch, oldest first.
     pub epochs: Vec<AuditEpoch>,
+    /// The rounds of mode proxy.
+    pub rounds: AuditRounds,
     /// Every standing payout.
     pub payouts: Vec<Payout>,
     /// Every melt of sats that was paid.
     pub melts: Vec<AuditMelt>,
 }
 
+/// What came of it.
+pub struct Compared {
+    /// A line for each epoch, oldest first.
+    pub epochs: Vec<Line>,
+    /// A line for each round, oldest first.
+    pub rounds: Vec<RoundLine>,
+    /// What does not agree.
+    pub differences: Vec<Difference>,
+}
+
 /// Collects differences.
 #[derive(Default)]
-struct Findings(BTreeSet<Difference>);
+pub(super) struct Findings(BTreeSet<Difference>);
 
 impl Findings {
-    fn note(&mut self, place: impl Into<String>, what: String) {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn note(&mut self, place: impl Into<String>, what: String) {
         self.0.insert(Difference { place: place.into(), what });
     }
 
     /// Notes when `found` is not `expected`.
-    fn same<T: PartialEq + std::fmt::Display>(
+    pub(super) fn same<T: PartialEq + std::fmt::Display>(
         &mut self,
         place: &str,
         what: &str,
@@ -83,12 +101,12 @@ impl Findings {
 }
 
 /// Compares everything with everything.
-pub fn compare(evidence: &Evidence) -> (Vec<Line>, Vec<Difference>) {
+pub fn compare(evidence: &Evidence) -> Compared {
     let mut findings = Findings::default();
     for journal in &evidence.journals {
         check_journal(journal, &mut findings);
     }
-    let taken = taken(&evidence.journals);
+    let taken = taken(&evidence.journals, |journal| &journal.taken);
     let mut lines = Vec::new();
     for epoch in &evidence.epochs {
         let before = findings.0.len();
@@ -100,9 +118,11 @@ pub fn compare(evidence: &Evidence) -> (Vec<Line>, Vec<Difference>) {
     if let Some(newest) = evidence.epochs.last() {
         check_books(&newest.books, &evidence.epochs, &mut findings);
     }
+    let for_sats = self::taken(&evidence.journals, |journal| &journal.taken_for_sats);
+    let rounds = rounds::check(&evidence.rounds, &for_sats, &mut findings);
     check_cursors(evidence, &mut findings);
     check_payouts(evidence, &mut findings);
-    (lines, findings.0.into_iter().collect())
+    Compared { epochs: lines, rounds, differences: findings.0.into_iter().collect() }
 }
 
 fn check_journal(journal: &Facts, findings: &mut Findings) {
@@ -127,10 +147,13 @@ fn check_journal(journal: &Facts, findings: &mut Findings) {
     }
 }
 
-/// Work of every owner in every epoch, over all journals.
-fn taken(journals: &[Facts]) -> BTreeMap<u64, BTreeMap<String, u64>> {
-    let mut all: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
-    for (epoch, owners) in journals.iter().flat_map(|journal| &journal.taken) {
+/// Work of every owner in every epoch or round, by its number.
+pub(super) type Taken = BTreeMap<u64, BTreeMap<String, u64>>;
+
+/// The same over all journals.
+fn taken(journals: &[Facts], of: fn(&Facts) -> &Taken) -> Taken {
+    let mut all = Taken::new();
+    for (epoch, owners) in journals.iter().flat_map(of) {
         for (owner, work) in owners {
             let sum = all.entry(*epoch).or_default().entry(owner.clone()).or_default();
             *sum = sum.saturating_add(*work);

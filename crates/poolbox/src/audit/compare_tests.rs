@@ -45,6 +45,7 @@ fn good() -> Evidence {
         journalled: sums(&[("attic", 40), ("garage", 90)]),
         queued: sums(&[("attic", 40), ("garage", 90)]),
         taken: BTreeMap::from([(1, sums(&[("attic", 40), ("garage", 60)])), (2, sums(&[("garage", 30)]))]),
+        taken_for_sats: BTreeMap::new(),
         last_entry: 4,
     };
     let credit = |owner: &str, credited: u64, minted: u64| AuditCredit {
@@ -110,6 +111,7 @@ fn good() -> Evidence {
         ..settled.clone()
     };
     Evidence {
+        rounds: AuditRounds::default(),
         journals: vec![journal],
         epochs: vec![settled, open],
         payouts: vec![payout()],
@@ -119,7 +121,7 @@ fn good() -> Evidence {
 
 #[test]
 fn a_good_box_agrees_with_itself() {
-    let (lines, differences) = compare(&good());
+    let Compared { epochs: lines, differences, .. } = compare(&good());
     assert_eq!(differences, []);
     assert!(lines.iter().all(|line| line.agrees));
     assert_eq!((lines[0].journalled, lines[0].credited, lines[0].paid_sat), (100, 100, 500));
@@ -132,10 +134,10 @@ fn a_journal_that_is_not_here_and_pools_that_share_an_epoch() {
     other.journal = "k".into();
     other.taken = BTreeMap::from([(2, BTreeMap::from([("attic".to_owned(), 7)]))]);
     evidence.journals.push(other);
-    let named = compare(&evidence).1;
+    let named = compare(&evidence).differences;
     assert!(named.iter().any(|difference| difference.what.contains("work of attic: 7")), "{named:?}");
     evidence.journals.remove(0);
-    let named = compare(&evidence).1;
+    let named = compare(&evidence).differences;
     assert!(named.iter().any(|difference| difference.what.contains("--journal")), "{named:?}");
 }
 
@@ -203,7 +205,7 @@ fn each_kind_of_tampering_is_found_and_named() {
     for (kind, sentence, tamper) in cases {
         let mut evidence = good();
         tamper(&mut evidence);
-        let (_, differences) = compare(&evidence);
+        let differences = compare(&evidence).differences;
         assert!(
             differences.iter().any(|difference| difference.what.contains(sentence)),
             "{kind}: {differences:?}"

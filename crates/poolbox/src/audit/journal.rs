@@ -10,17 +10,17 @@ use poolbox_journal::{JournalTotals, QueueReader, QuoteMessage};
 /// Rows read at once.
 const PAGE: usize = 10_000;
 
-/// Where epochs end in one journal: for each epoch, oldest first, its last queue entry.
+/// Where epochs, or rounds, end in one journal: for each, oldest first, its last queue entry.
 #[derive(Clone, Debug, Default)]
 pub struct Boundaries {
-    /// Number of the epoch, and its last entry; the open epoch has none.
+    /// Its number, and its last entry; the open one has none.
     pub ends: Vec<(u64, Option<u64>)>,
     /// The last entry that the mint has taken.
     pub cursor: u64,
 }
 
 impl Boundaries {
-    /// The epoch of an entry; none when the mint has not taken it yet.
+    /// The epoch or round of an entry; none when the mint has not taken it yet.
     fn epoch_of(&self, entry: u64) -> Option<u64> {
         if entry > self.cursor {
             return None;
@@ -51,6 +51,8 @@ pub struct Facts {
     pub queued: BTreeMap<String, u64>,
     /// Work of entries for ehash that the mint has taken, by epoch and owner.
     pub taken: BTreeMap<u64, BTreeMap<String, u64>>,
+    /// The same of entries for sats, by round of mode proxy.
+    pub taken_for_sats: BTreeMap<u64, BTreeMap<String, u64>>,
     /// The queue's last entry.
     pub last_entry: u64,
 }
@@ -59,16 +61,21 @@ pub struct Facts {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn read(reader: &QueueReader, boundaries: &Boundaries) -> anyhow::Result<Facts> {
+pub fn read(reader: &QueueReader, epochs: &Boundaries, rounds: &Boundaries) -> anyhow::Result<Facts> {
     let mut facts = Facts { journal: reader.identity().to_string(), ..Facts::default() };
-    read_queue(reader, boundaries, &mut facts)?;
+    read_queue(reader, epochs, rounds, &mut facts)?;
     // After the queue: every entry's shares are there.
     facts.totals = reader.totals()?;
     read_shares(reader, &mut facts)?;
     Ok(facts)
 }
 
-fn read_queue(reader: &QueueReader, boundaries: &Boundaries, facts: &mut Facts) -> anyhow::Result<()> {
+fn read_queue(
+    reader: &QueueReader,
+    epochs: &Boundaries,
+    rounds: &Boundaries,
+    facts: &mut Facts,
+) -> anyhow::Result<()> {
     let mut after = QueueSeq::START;
     loop {
         let page = reader.read(after, PAGE).context("read the queue")?;
@@ -79,9 +86,12 @@ fn read_queue(reader: &QueueReader, boundaries: &Boundaries, facts: &mut Facts) 
             let QuoteMessage::Create { owner, work, through: share, earns } = entry.message else { continue };
             facts.queued_through = facts.queued_through.max(share.get());
             let owner = owner.to_string();
-            let epoch = boundaries.epoch_of(entry.seq.get()).filter(|_| earns == Earns::Ehash);
-            if let Some(epoch) = epoch {
-                add(facts.taken.entry(epoch).or_default(), owner.clone(), work)?;
+            let (boundaries, taken) = match earns {
+                Earns::Ehash => (epochs, &mut facts.taken),
+                Earns::Sats => (rounds, &mut facts.taken_for_sats),
+            };
+            if let Some(n) = boundaries.epoch_of(entry.seq.get()) {
+                add(taken.entry(n).or_default(), owner.clone(), work)?;
             }
             add(&mut facts.queued, owner, work)?;
         }
@@ -169,7 +179,7 @@ mod tests {
         journal.close().await;
 
         let reader = QueueReader::open(&path, Network::Devnet).unwrap();
-        let facts = read(&reader, &Boundaries::default()).unwrap();
+        let facts = read(&reader, &Boundaries::default(), &Boundaries::default()).unwrap();
         assert_eq!((facts.shares, facts.work, facts.gap), (4, Work::from_ehash(25), None));
         assert_eq!(facts.totals.work, facts.work);
         let owed = BTreeMap::from([("garage".to_owned(), 9)]);

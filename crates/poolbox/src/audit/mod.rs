@@ -4,7 +4,9 @@
 
 mod compare;
 mod journal;
+mod rounds;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,12 +15,13 @@ use clap::Args;
 use poolbox_accounting::Network;
 use poolbox_api::Client;
 use poolbox_api::mint::payouts::{MAX_PAGE, PAYOUTS, Page, Payout};
-use poolbox_api::mint::{self, AuditBooks, AuditEpoch};
+use poolbox_api::mint::{self, AuditBooks, AuditEpoch, AuditMark, AuditRounds};
 use poolbox_journal::QueueReader;
 use serde::{Deserialize, Serialize};
 
-use self::compare::{Difference, Evidence, Line, compare};
+use self::compare::{Compared, Difference, Evidence, Line, compare};
 use self::journal::Boundaries;
+use self::rounds::RoundLine;
 use crate::layout::Layout;
 use crate::place::Place;
 
@@ -49,6 +52,9 @@ pub struct Report {
     pub agrees: bool,
     /// A line for each epoch, oldest first.
     pub epochs: Vec<Line>,
+    /// A line for each round of mode proxy, oldest first.
+    #[serde(default)]
+    pub rounds: Vec<RoundLine>,
     /// Shares that were added up.
     pub shares: u64,
     /// What does not agree.
@@ -111,19 +117,20 @@ async fn audit(place: &Place, options: &Options, client: &Client) -> anyhow::Res
     for n in 1..=books.newest.get() {
         epochs.push(client.get(&format!("{}/{n}", mint::AUDIT_EPOCHS)).await?);
     }
+    let rounds: AuditRounds = client.get(mint::AUDIT_ROUNDS).await?;
     let readers = journals(place, options.network, &options.journal)?;
     let facts = readers.iter().map(|reader| {
-        let boundaries = boundaries(&epochs, &reader.identity().to_string());
-        journal::read(reader, &boundaries)
+        let journal = reader.identity().to_string();
+        journal::read(reader, &epoch_ends(&epochs, &journal), &round_ends(&rounds, &journal))
     });
     let journals = tokio::task::block_in_place(|| facts.collect::<anyhow::Result<Vec<_>>>())?;
     // Payouts first: a melt that is paid meanwhile is nobody's difference.
     let payouts = payouts(client).await?;
     let melts = client.get(mint::AUDIT_MELTS).await?;
-    let evidence = Evidence { journals, epochs, payouts, melts };
-    let (epochs, differences) = compare(&evidence);
+    let evidence = Evidence { journals, epochs, rounds, payouts, melts };
+    let Compared { epochs, rounds, differences } = compare(&evidence);
     let shares = evidence.journals.iter().map(|journal| journal.shares).sum();
-    Ok(Report { agrees: differences.is_empty(), epochs, shares, differences })
+    Ok(Report { agrees: differences.is_empty(), epochs, rounds, shares, differences })
 }
 
 /// Every standing payout, newest first.
@@ -141,14 +148,26 @@ pub async fn payouts(client: &Client) -> anyhow::Result<Vec<Payout>> {
 }
 
 /// Where the epochs end in one journal.
-fn boundaries(epochs: &[AuditEpoch], journal: &str) -> Boundaries {
+fn epoch_ends(epochs: &[AuditEpoch], journal: &str) -> Boundaries {
     let cursor = epochs.last().and_then(|newest| newest.cursors.get(journal)).copied().unwrap_or_default();
-    let mut reached = 0;
-    let ends = epochs.iter().enumerate().map(|(place, epoch)| {
-        let open = place + 1 == epochs.len();
-        // An epoch that ended before this journal was first read ends at its start.
-        reached = epoch.marks.get(journal).map_or(reached, |mark| mark.entry).max(reached);
-        (epoch.n.get(), (!open).then_some(reached))
+    let marks = epochs.iter().map(|epoch| (epoch.n.get(), &epoch.marks)).collect();
+    boundaries(marks, journal, cursor)
+}
+
+/// The same of the rounds.
+fn round_ends(rounds: &AuditRounds, journal: &str) -> Boundaries {
+    let cursor = rounds.cursors.get(journal).copied().unwrap_or_default();
+    let marks = rounds.rounds.iter().map(|round| (round.n.get(), &round.marks)).collect();
+    boundaries(marks, journal, cursor)
+}
+
+fn boundaries(all: Vec<(u64, &BTreeMap<String, AuditMark>)>, journal: &str, cursor: u64) -> Boundaries {
+    let (mut reached, count) = (0, all.len());
+    let ends = all.into_iter().enumerate().map(|(place, (n, marks))| {
+        let open = place + 1 == count;
+        // One that ended before this journal was first read ends at its start.
+        reached = marks.get(journal).map_or(reached, |mark| mark.entry).max(reached);
+        (n, (!open).then_some(reached))
     });
     Boundaries { ends: ends.collect(), cursor }
 }
@@ -177,6 +196,25 @@ fn tell(report: &Report) {
             line.minted,
             line.redeemed,
             line.reward,
+            line.paid_sat,
+            if line.agrees { "" } else { "  <- differs" }
+        );
+    }
+    if report.rounds.iter().any(|round| round.owners > 0) {
+        println!(
+            "{:>6} {:>12} {:>7} {:>16} {:>16} {:>14} {:>14}",
+            "round", "state", "owners", "work journalled", "credited", "received sat", "paid sat"
+        );
+    }
+    for line in report.rounds.iter().filter(|round| round.owners > 0) {
+        println!(
+            "{:>6} {:>12} {:>7} {:>16} {:>16} {:>14} {:>14}{}",
+            line.round,
+            line.state,
+            line.owners,
+            line.journalled,
+            line.credited,
+            line.received_sat,
             line.paid_sat,
             if line.agrees { "" } else { "  <- differs" }
         );

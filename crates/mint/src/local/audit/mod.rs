@@ -1,6 +1,8 @@
 //! The books as an auditor reads them: credits, payments and cursors of one moment, and beside them
 //! what quotes, keysets, melts and the chain say of the same things.
 
+mod rounds;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use bitcoin::ScriptBuf;
 use cdk::mint::Mint;
 use cdk::nuts::{CurrencyUnit, MeltQuoteState};
 use cdk_common::database::DynMintTransaction;
-use poolbox_accounting::{Epoch, EpochId, Payout, Sats, Work};
+use poolbox_accounting::{Epoch, EpochId, JournalId, Mark, Marks, Payout, Rate, Sats, Work};
 use poolbox_api::{Problem, mint as api};
 use poolbox_service::Answer;
 
@@ -47,11 +49,16 @@ pub fn router(audit: Audit) -> Router {
         .route(api::AUDIT, get(books))
         .route(&format!("{}/{{n}}", api::AUDIT_EPOCHS), get(epoch))
         .route(api::AUDIT_MELTS, get(melts))
+        .route(api::AUDIT_ROUNDS, get(rounds))
         .with_state(Arc::new(audit))
 }
 
 async fn melts(State(audit): State<Arc<Audit>>) -> Reply<Vec<api::AuditMelt>> {
     audit.melts().await.map(Json).map_err(broken)
+}
+
+async fn rounds(State(audit): State<Arc<Audit>>) -> Reply<api::AuditRounds> {
+    audit.rounds().await.map(Json).map_err(broken)
 }
 
 async fn books(State(audit): State<Arc<Audit>>) -> Reply<api::AuditBooks> {
@@ -123,12 +130,6 @@ impl Audit {
             before = signed;
             minted = self.minted(n, &credits).await?;
         }
-        let marks =
-            epoch.boundary().map(|(_, _, marks)| marks.iter().collect::<Vec<_>>()).unwrap_or_default();
-        let mark = |(journal, mark): (poolbox_accounting::JournalId, poolbox_accounting::Mark)| {
-            let mark = api::AuditMark { share: mark.share.get(), entry: mark.entry.get() };
-            (journal.to_string(), mark)
-        };
         let mut payouts = Vec::new();
         for payout in &epoch.payouts {
             payouts.push(self.payout(payout).await);
@@ -137,7 +138,7 @@ impl Audit {
             n,
             state: epoch.state(),
             released: epoch.released(),
-            marks: marks.into_iter().map(mark).collect(),
+            marks: epoch.boundary().map(|(_, _, at)| marks(at)).unwrap_or_default(),
             cursors,
             books,
             payouts,
@@ -150,6 +151,14 @@ impl Audit {
             melted: self.melted(&unit_of(n)).await?,
             credits: audited,
         }))
+    }
+
+    /// As with epochs, a transaction keeps the writer waiting.
+    async fn rounds(&self) -> anyhow::Result<api::AuditRounds> {
+        let mut tx = self.mint.localstore().begin_transaction().await?;
+        let rounds = rounds::snapshot_in(&mut tx, &self.keys).await;
+        tx.rollback().await?;
+        rounds
     }
 
     /// A credit and its quotes; payments that came after the snapshot are taken off again.
@@ -243,11 +252,22 @@ impl Audit {
     }
 }
 
+fn marks(marks: &Marks) -> BTreeMap<String, api::AuditMark> {
+    let told = |(journal, mark): (JournalId, Mark)| {
+        (journal.to_string(), api::AuditMark { share: mark.share.get(), entry: mark.entry.get() })
+    };
+    marks.iter().map(told).collect()
+}
+
+fn rate(rate: Rate) -> api::AuditRate {
+    api::AuditRate { reward: rate.reward(), work: rate.work(), payable: rate.payable() }
+}
+
 async fn snapshot_in(tx: &mut DynMintTransaction, n: EpochId) -> anyhow::Result<Option<Snapshot>> {
     let progress: Option<Progress> = ledger::read_in(tx, &Place::progress()).await?;
     let Some(progress) = progress else { return Ok(None) };
     let settled: Option<Settled> = ledger::read_in(tx, &Place::settled(n)).await?;
-    let rate = settled.as_ref().and_then(|settled| settled.rate);
+    let settled_rate = settled.as_ref().and_then(|settled| settled.rate);
     let Some(epoch) = settled.map(|settled| settled.epoch).or_else(|| progress.epochs.get(n).cloned()) else {
         return Ok(None);
     };
@@ -268,11 +288,7 @@ async fn snapshot_in(tx: &mut DynMintTransaction, n: EpochId) -> anyhow::Result<
         },
         cursors: cursors.collect(),
         epoch,
-        rate: rate.map(|rate| api::AuditRate {
-            reward: rate.reward(),
-            work: rate.work(),
-            payable: rate.payable(),
-        }),
+        rate: settled_rate.map(rate),
         paid: ledger::read_in(tx, &Place::paid(n)).await?.unwrap_or_default(),
         redeemed: ledger::read_in(tx, &Place::redeemed(n)).await?.unwrap_or_default(),
         shared: ledger::read_in(tx, &Place::shared_in_all()).await?.unwrap_or_default(),
