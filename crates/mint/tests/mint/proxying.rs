@@ -93,9 +93,9 @@ async fn miners_of_another_pool_are_paid_in_sats_that_a_wallet_spends() {
     let client = Client::new(rig.path("mint/mint.sock")).unwrap();
     let mut claimed = 0;
     for (number, owner) in [(1, "garage"), (2, "attic")] {
-        let claim =
-            client.post_patiently::<_, Claimed>(&owner_path(owner, "claim"), &ClaimRequest::default());
-        let token = claim.await.unwrap().token.unwrap();
+        let path = owner_path(owner, "claim");
+        let got: Claimed = client.post_patiently(&path, &ClaimRequest::default()).await.unwrap();
+        let token = got.token.unwrap();
         let wallet = Person::new(number).await.wallet(&rig.url(""), "sat");
         let taken = wallet.receive(&token.text, ReceiveOptions::default()).await.unwrap();
         assert!(taken.to_u64() > 0);
