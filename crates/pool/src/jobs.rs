@@ -160,6 +160,7 @@ pub mod fixture {
                 lock_time: 839_999,
             },
             merkle_path: vec![TxMerkleNode::from_byte_array([0x22; 32])],
+            upstream: None,
         }
     }
 }

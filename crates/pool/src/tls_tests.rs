@@ -58,6 +58,7 @@ fn job() -> Arc<Job> {
             lock_time: 0,
         },
         merkle_path: Vec::new(),
+        upstream: None,
     };
     Arc::new(Job::new(JobNumber::starting_at(1), Arc::new(template)))
 }

@@ -134,6 +134,7 @@ pub(crate) mod fixture {
                 lock_time: 839_999,
             },
             merkle_path: [[0x22; 32], [0x33; 32]].map(TxMerkleNode::from_byte_array).to_vec(),
+            upstream: None,
         }
     }
 

@@ -120,12 +120,13 @@ fn complete(message: &NewTemplateOwned, tip: &Tip) -> Result<Provided, AssemblyE
             .iter()
             .map(|sibling| TxMerkleNode::from_byte_array(sibling.to_array()))
             .collect(),
+        upstream: None,
     };
     Ok(Provided { wire_id: message.template_id, template: Arc::new(template) })
 }
 
 /// Heights up to 16 are an opcode, higher ones a push of a script number.
-fn height(script_prefix: &[u8]) -> Result<u32, AssemblyError> {
+pub fn height(script_prefix: &[u8]) -> Result<u32, AssemblyError> {
     let first = Script::from_bytes(script_prefix).instructions().next();
     first
         .and_then(Result::ok)

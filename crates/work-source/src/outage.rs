@@ -136,6 +136,56 @@ pub enum Outage {
     /// Bytes that are no message of the protocol.
     #[error("the template provider sent what is no Sv2 message: {0}")]
     Garbled(String),
+    /// No process at the address of the upstream pool.
+    #[error("nobody listens at {0}: the upstream pool is down, or upstream.url is wrong")]
+    UpstreamRefused(String),
+    /// The network gives no way to the address.
+    #[error("cannot reach the upstream pool at {address}: {reason}; look at the network and at upstream.url")]
+    UpstreamUnreachable {
+        /// The address.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Connected, but what must be answered is not.
+    #[error(
+        "{0} accepts connections but does not answer as a Stratum V1 pool; is upstream.url its Stratum V1 port?"
+    )]
+    UpstreamSilent(String),
+    /// Connected and authorised, but no job yet.
+    #[error("the upstream pool gives no job yet")]
+    UpstreamWaiting,
+    /// Nothing was heard of it for long.
+    #[error("the upstream pool has said nothing for {0} s; connecting anew")]
+    UpstreamQuiet(u64),
+    /// It does not want this user.
+    #[error(
+        "the upstream pool does not take the user {user} ({reason}): correct upstream.user; most pools want \
+         a bitcoin address, or the name of an account that was made there"
+    )]
+    UpstreamUnauthorised {
+        /// The user of the settings.
+        user: String,
+        /// What it said.
+        reason: String,
+    },
+    /// It ended, or ended the connection.
+    #[error("the upstream pool closed the connection; mining goes on as soon as it is back")]
+    UpstreamClosed,
+    /// It sent what cannot be used.
+    #[error("the upstream pool sent what cannot be used: {0}")]
+    UpstreamGarbled(String),
+    /// There is no room for the miners' parts of the extranonce.
+    #[error(
+        "the upstream pool leaves {bytes} bytes for extranonces and at least {least} are needed to tell \
+         miners apart; use another port of it, or another pool"
+    )]
+    UpstreamRoom {
+        /// What it leaves.
+        bytes: usize,
+        /// What is needed.
+        least: usize,
+    },
 }
 
 impl Outage {
@@ -153,6 +203,8 @@ impl Outage {
                 | Self::Closed
                 | Self::ProviderRefused(_)
                 | Self::ProviderClosed
+                | Self::UpstreamRefused(_)
+                | Self::UpstreamClosed
         )
     }
 }

@@ -152,6 +152,7 @@ mod tests {
                 lock_time: 0,
             },
             merkle_path: vec![TxMerkleNode::all_zeros()],
+            upstream: None,
         }
     }
 

@@ -102,6 +102,7 @@ mod tests {
             height: 1,
             coinbase,
             merkle_path: Vec::new(),
+            upstream: None,
         };
         Provided { wire_id, template: Arc::new(template) }
     }

@@ -51,11 +51,18 @@ pub enum End {
 }
 
 /// Runs one session after the other until the handle is gone.
-pub async fn keep_up<F>(mut feed: Feed, mut session: F)
+pub async fn keep_up<F>(feed: Feed, session: F)
 where
     F: AsyncFnMut(&mut Feed) -> End,
 {
-    let mut backoff = Backoff::new();
+    keep_up_with(Backoff::new(), feed, session).await;
+}
+
+/// The same with other delays between the sessions.
+pub async fn keep_up_with<F>(mut backoff: Backoff, mut feed: Feed, mut session: F)
+where
+    F: AsyncFnMut(&mut Feed) -> End,
+{
     loop {
         let end = session(&mut feed).await;
         feed.forget_templates();

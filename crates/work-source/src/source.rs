@@ -18,7 +18,7 @@ const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a source tells its users.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
-    /// The tip moved: jobs of earlier templates are stale.
+    /// The tip moved, or the upstream pool began anew: jobs of earlier templates are stale.
     NewBlock(Arc<Template>),
     /// A better template on the same tip: earlier jobs are still good.
     Refreshed(Arc<Template>),
@@ -203,9 +203,7 @@ impl Events {
                 let told = self.told.replace(Arc::clone(&template));
                 match told {
                     Some(told) if told.id == template.id => None,
-                    Some(told) if told.prev_hash == template.prev_hash => {
-                        Some(SourceEvent::Refreshed(template))
-                    }
+                    Some(told) if told.is_beside(&template) => Some(SourceEvent::Refreshed(template)),
                     _ => Some(SourceEvent::NewBlock(template)),
                 }
             }

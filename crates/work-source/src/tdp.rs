@@ -19,6 +19,7 @@ use tokio::runtime;
 use crate::WorkSource;
 use crate::feed::Feed;
 use crate::session::keep_up;
+use crate::tcp::Endpoint;
 pub use key::{AuthorityKey, KeyError};
 
 /// How to reach the template provider and what to ask of it. How often templates come, and for how
@@ -60,8 +61,9 @@ pub enum StartError {
 /// # Errors
 /// A [`StartError`] when waiting would be in vain.
 pub fn start(config: TdpConfig) -> Result<WorkSource, StartError> {
-    let Some((host, port)) = split(&config.address) else { return Err(StartError::Address(config.address)) };
-    let endpoint = line::Endpoint { host: host.to_owned(), port };
+    let Some(endpoint) = Endpoint::read(&config.address) else {
+        return Err(StartError::Address(config.address));
+    };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (source, feed) = Feed::new();
     std::thread::Builder::new().name("template-provider".into()).spawn(move || {
@@ -70,28 +72,13 @@ pub fn start(config: TdpConfig) -> Result<WorkSource, StartError> {
     Ok(source)
 }
 
-/// Host and port; the host of an IPv6 address without its brackets.
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = bare.unwrap_or(host);
-    let whole = bare.is_some() || !host.contains(':');
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    (whole && !host.is_empty() && host.len() <= 253).then_some((host, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_host_and_a_port() {
-        assert_eq!(split("127.0.0.1:8442"), Some(("127.0.0.1", 8442)));
-        assert_eq!(split("node.local:1"), Some(("node.local", 1)));
-        assert_eq!(split("[::1]:8442"), Some(("::1", 8442)));
-        for wrong in ["", "8442", ":8442", "node.local", "node.local:", "node.local:0", "::1:8442", "a:99999"]
-        {
-            assert_eq!(split(wrong), None, "{wrong}");
+    fn what_is_no_address_is_refused_at_once() {
+        for wrong in ["", "node.local:0", "::1:8442"] {
             assert!(matches!(start(TdpConfig::new(wrong, None)), Err(StartError::Address(_))));
         }
     }

@@ -1,6 +1,7 @@
 //! A block template: everything a job needs from the node.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitcoin::absolute::LockTime;
@@ -12,6 +13,8 @@ use bitcoin::{
     Witness,
 };
 use poolbox_accounting::Sats;
+
+use crate::upstream::UpstreamJob;
 
 /// Marks the output of the witness commitment: OP_RETURN, 36 bytes, BIP 141's header.
 const WITNESS_COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
@@ -54,6 +57,9 @@ pub struct Template {
     pub coinbase: CoinbaseTemplate,
     /// Merkle branch of the coinbase, from the leaf up.
     pub merkle_path: Vec<TxMerkleNode>,
+    /// The job of an upstream pool that it was read from; none of the box's own node. Then the coinbase is
+    /// the upstream's, and what `coinbase` tells of it is for those who want to know.
+    pub upstream: Option<Arc<UpstreamJob>>,
 }
 
 /// The parts of a coinbase that the template fixes.
@@ -74,6 +80,13 @@ pub struct CoinbaseTemplate {
 }
 
 impl Template {
+    /// Whether jobs of this template and of `other` are good at the same time: they build on the same tip,
+    /// and the upstream pool, if they come from one, did not say in between that earlier jobs are over.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let era = |template: &Self| template.upstream.as_ref().map(|upstream| upstream.era);
+        self.prev_hash == other.prev_hash && era(self) == era(other)
+    }
+
     /// The header of the block with this coinbase.
     pub fn header(&self, coinbase: Txid, version: u32, time: u32, nonce: u32) -> Header {
         self.header_with_root(self.merkle_root(coinbase), version, time, nonce)

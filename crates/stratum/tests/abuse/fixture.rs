@@ -160,6 +160,7 @@ pub fn job(number: u64) -> Arc<Job> {
             lock_time: 0,
         },
         merkle_path: Vec::new(),
+        upstream: None,
     };
     Arc::new(Job::new(JobNumber::starting_at(number), Arc::new(template)))
 }

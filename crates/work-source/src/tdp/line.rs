@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_channel::{Receiver, Sender};
-use socket2::{SockRef, TcpKeepalive};
 use stratum_core::binary_sv2::{self, to_bytes};
 use stratum_core::common_messages_sv2::{
     MESSAGE_TYPE_SETUP_CONNECTION, MESSAGE_TYPE_SETUP_CONNECTION_ERROR,
@@ -26,6 +25,7 @@ use super::frame::{Frame, FrameError, Reader, Writer};
 use crate::feed::Feed;
 use crate::outage::Outage;
 use crate::session::{End, Line, Manner, meanwhile, serve};
+use crate::tcp::{self, Endpoint};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -43,12 +43,6 @@ const INCOMING: usize = 8;
 
 /// The version of Stratum that is spoken.
 const VERSION: u16 = 2;
-
-/// Where the provider is, as it wants to hear it.
-pub struct Endpoint {
-    pub host: String,
-    pub port: u16,
-}
 
 /// A connection that is set up.
 struct Connection {
@@ -166,22 +160,11 @@ async fn connect(config: &TdpConfig, endpoint: &Endpoint) -> Result<Connection, 
             return Err(Outage::ProviderUnreachable { address: address(), reason: "no answer".into() });
         }
     };
-    prepare(&stream).map_err(unreachable)?;
+    tcp::prepare(&stream).map_err(unreachable)?;
     match timeout(HANDSHAKE, set_up(stream, config, endpoint)).await {
         Ok(connected) => connected,
         Err(_) => Err(Outage::ProviderSilent(address())),
     }
-}
-
-/// Solutions go out at once, and a machine that vanished is noticed within half a minute, though the
-/// protocol may be silent for long.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let probes = TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(5))
-        .with_retries(3);
-    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 async fn set_up(stream: TcpStream, config: &TdpConfig, endpoint: &Endpoint) -> Result<Connection, Outage> {
