@@ -1,5 +1,5 @@
-//! Where accepted shares go: block solutions to the node at once, every share to the journal, and what
-//! the operator is told to the counters.
+//! Where accepted shares go: block solutions to the node and an upstream's shares to the upstream at once,
+//! every share to the journal, and what the operator is told to the counters.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use poolbox_stratum::{
     WorkerChange, WorkerSeen,
 };
 use poolbox_work_source::blocks::{BlockKeeper, Found, Outcome};
+use poolbox_work_source::upstream::Upstream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ use crate::workers::{Listing, Moment, Runs, Workers};
 #[derive(Debug)]
 pub struct Books {
     journal: Journal,
-    keeper: BlockKeeper,
+    outward: Outward,
     halt: Arc<Halt>,
     /// What shares earn.
     mode: Mode,
@@ -42,24 +43,33 @@ pub struct Books {
     pub latency: Latency,
 }
 
+/// Where what was found leaves the box.
+#[derive(Debug)]
+pub struct Outward {
+    /// To the chain.
+    pub keeper: BlockKeeper,
+    /// To the upstream pool, in mode proxy.
+    pub upstream: Option<Upstream>,
+}
+
 impl Books {
-    /// Books that write to `journal` and hand blocks to `keeper`, with what is remembered of the workers
+    /// Books that write to `journal` and hand on what leaves the box, with what is remembered of the workers
     /// in `data_dir`.
     pub fn open(
         data_dir: &Path,
         network: Network,
         policy: &PayoutPolicy,
         journal: Journal,
-        keeper: BlockKeeper,
+        outward: Outward,
         halt: Arc<Halt>,
     ) -> Arc<Self> {
         let notebook = Notebook::of(data_dir);
         let notes = notebook.read();
-        let blocks = FoundBlocks::from_remembered(notes.blocks, &keeper.pending());
-        let left = keeper.left();
+        let blocks = FoundBlocks::from_remembered(notes.blocks, &outward.keeper.pending());
+        let left = outward.keeper.left();
         let books = Arc::new(Self {
             journal,
-            keeper,
+            outward,
             halt,
             mode: policy.mode(),
             started: Instant::now(),
@@ -82,7 +92,7 @@ impl Books {
 
     /// Blocks found, newest first.
     pub fn blocks(&self) -> Vec<Block> {
-        let pending = self.keeper.pending();
+        let pending = self.outward.keeper.pending();
         self.found().listed(&pending)
     }
 
@@ -139,7 +149,8 @@ impl Books {
         tracing::info!(height, %hash, finder, "block found");
         self.found().add(height, hash.to_string(), finder, unix_ms() / 1000);
         let template = Arc::clone(&found.job.template);
-        let outcome = self.keeper.found(Found { template, header: found.header, coinbase: found.coinbase });
+        let outcome =
+            self.outward.keeper.found(Found { template, header: found.header, coinbase: found.coinbase });
         self.await_outcome(hash, outcome);
     }
 
@@ -185,6 +196,9 @@ impl ShareSink for Sink {
         let runs = Runs::of(&shares);
         let at_ms = unix_ms();
         let shares = shares.into_iter().map(|mut share| {
+            if let (Some(share), Some(upstream)) = (share.upstream.take(), &books.outward.upstream) {
+                upstream.submit(*share);
+            }
             let block = share.block.take();
             let block_height = block.as_ref().map(|found| found.job.template.height);
             if let Some(found) = block {

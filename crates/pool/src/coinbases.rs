@@ -5,19 +5,15 @@ use bitcoin::consensus::encode;
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use poolbox_accounting::{Identity, Network};
 use poolbox_api::pool::{self, Output};
-use poolbox_stratum::{
-    Job, MINER_EXTRANONCE_BYTES, PayoutOutput, PayoutPolicy, SERVER_EXTRANONCE_BYTES, check_coinbase,
-};
+use poolbox_stratum::{Job, Layout, PayoutOutput, PayoutPolicy, check_coinbase};
 
 /// Coinbases that are told of in mode solo.
 const MAX_COINBASES: usize = 100;
-/// What the extranonces of an ordinary miner take.
-const EXTRANONCE_BYTES: usize = SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES;
 /// Blocks between halvings of the subsidy.
 const HALVING: u32 = 210_000;
 const HALVING_ON_REGTEST: u32 = 150;
 
-/// The coinbases of `job`: one in mode pool, one for each of `owners` in mode solo.
+/// The coinbases of `job`: one in the modes pool and proxy, one for each of `owners` in mode solo.
 pub fn decoded<'a>(
     job: &Job,
     policy: &PayoutPolicy,
@@ -26,6 +22,7 @@ pub fn decoded<'a>(
 ) -> Vec<pool::Coinbase> {
     match policy {
         PayoutPolicy::Pool(payout) => vec![decode(job, payout, network, None)],
+        PayoutPolicy::Upstream => vec![decode(job, &PayoutOutput::UPSTREAM, network, None)],
         PayoutPolicy::Solo(_) => {
             let paid = owners.filter_map(|identity| Some((policy.output_for(identity).ok()?, identity)));
             let one = |(payout, identity): (PayoutOutput, &Identity)| {
@@ -37,14 +34,16 @@ pub fn decoded<'a>(
 }
 
 fn decode(job: &Job, payout: &PayoutOutput, network: Network, owner: Option<String>) -> pool::Coinbase {
-    let coinbase = match job.coinbase(payout, EXTRANONCE_BYTES) {
+    // What the extranonces of an ordinary miner take; of an upstream's coinbase, what there is room for.
+    let layout = if payout.script().is_some() { Layout::OWN } else { Layout::NARROW };
+    let coinbase = match job.coinbase(payout, layout.bytes()) {
         Ok(coinbase) => coinbase,
         Err(error) => {
             let mismatch = Some(error.to_string());
             return pool::Coinbase { owner, outputs: Vec::new(), mismatch, transaction: String::new() };
         }
     };
-    let bytes = [coinbase.prefix(), &[0; EXTRANONCE_BYTES], coinbase.suffix()].concat();
+    let bytes = [coinbase.prefix(), &vec![0; layout.bytes()], coinbase.suffix()].concat();
     let mismatch = check_coinbase(&bytes, &job.template, payout).err().map(|error| error.to_string());
     let outputs = encode::deserialize::<Transaction>(&bytes).map_or(Vec::new(), |read| read.output);
     let outputs = outputs.iter().map(|output| described(output, network)).collect();

@@ -3,9 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use poolbox_stratum::{
-    CoinbaseError, Job, JobFeed, JobNumber, MINER_EXTRANONCE_BYTES, PayoutPolicy, SERVER_EXTRANONCE_BYTES,
-};
+use poolbox_stratum::{CoinbaseError, Job, JobFeed, JobNumber, Layout, PayoutOutput, PayoutPolicy};
 use poolbox_work_source::{Events, SourceEvent, Template};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -66,6 +64,7 @@ impl JobMaker {
     /// Runs until the source ends.
     pub async fn run(mut self, mut events: Events) {
         let mut stale_at: Option<Instant> = None;
+        let giver = self.giver();
         loop {
             let staleness = async {
                 match stale_at {
@@ -77,7 +76,7 @@ impl JobMaker {
                 event = events.next() => match event {
                     Some(SourceEvent::NewBlock(template)) => {
                         stale_at = None;
-                        tracing::info!(height = template.height, value_sat = template.coinbase.value.get(), "new block: new job");
+                        tracing::info!(height = template.height, value_sat = template.coinbase.value.get(), "new block, or jobs begin anew: new job");
                         self.publish(template);
                     }
                     Some(SourceEvent::Refreshed(template)) => {
@@ -86,14 +85,14 @@ impl JobMaker {
                         self.publish(template);
                     }
                     Some(SourceEvent::Lost { reason }) => {
-                        tracing::warn!(%reason, keep_miners_s = self.stale_after.as_secs(), "no templates from the node");
+                        tracing::warn!(%reason, keep_miners_s = self.stale_after.as_secs(), "no templates from {giver}");
                         stale_at = Some(Instant::now() + self.stale_after);
                     }
                     None => return,
                 },
                 () = self.halt.told() => return self.stop(),
                 () = staleness => {
-                    tracing::error!("the node gave no templates for too long; miners are closed so that their fallback pools engage");
+                    tracing::error!("{giver} gave no templates for too long; miners are closed so that their fallback pools engage");
                     stale_at = None;
                     self.feed.send_replace(None);
                 }
@@ -105,19 +104,32 @@ impl JobMaker {
     pub fn publish(&mut self, template: Arc<Template>) {
         let job = Job::new(self.next, template);
         self.next = self.next.next();
-        // In mode pool all coinbases are one: whatever is wrong with it is found before anybody is told.
-        if let PayoutPolicy::Pool(payout) = &self.policy
-            && let Err(error) = job.coinbase(payout, SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES)
+        // But in mode solo all coinbases are one: whatever is wrong with it is found before anybody is told.
+        let common = match &self.policy {
+            PayoutPolicy::Pool(payout) => Some((payout, Layout::OWN)),
+            PayoutPolicy::Upstream => Some((&PayoutOutput::UPSTREAM, Layout::NARROW)),
+            PayoutPolicy::Solo(_) => None,
+        };
+        if let Some((payout, layout)) = common
+            && let Err(error) = job.coinbase(payout, layout.bytes())
         {
             match error {
                 CoinbaseError::Mismatch(_) => self.halt.tell(&error.to_string()),
-                CoinbaseError::ScriptTooLong(_) | CoinbaseError::Misplaced => {
+                CoinbaseError::ScriptTooLong(_) | CoinbaseError::Misplaced | CoinbaseError::NoRoom => {
                     tracing::error!(%error, "no job can be made from this template");
                 }
             }
             return;
         }
         self.feed.send_replace(Some(Arc::new(job)));
+    }
+
+    /// Who gives templates, for the log.
+    const fn giver(&self) -> &'static str {
+        match self.policy {
+            PayoutPolicy::Upstream => "the upstream pool",
+            PayoutPolicy::Pool(_) | PayoutPolicy::Solo(_) => "the node",
+        }
     }
 
     /// Closes every miner and never makes a job again.

@@ -17,6 +17,7 @@ use poolbox_service::{Answer, Input};
 use poolbox_stratum::server::Server;
 use poolbox_stratum::{Job, JobFeed, PayoutPolicy};
 use poolbox_work_source::WorkSource;
+use poolbox_work_source::upstream::{Upstream, UpstreamStatus};
 
 use crate::books::{Books, Sink};
 use crate::coinbases::{decoded, subsidy_sat};
@@ -54,6 +55,8 @@ pub struct View {
     pub outlet: Option<outlet::View>,
     /// Where jobs come from.
     pub source: Arc<WorkSource>,
+    /// The upstream pool, in mode proxy.
+    pub upstream: Option<Upstream>,
     /// The newest job.
     pub jobs: JobFeed,
 }
@@ -115,7 +118,7 @@ impl View {
             hashrate: listing.hashrate(),
             shares: listing.shares(),
             source: self.source(job.as_deref()),
-            upstream: None,
+            upstream: self.upstream.as_ref().map(|upstream| told(upstream.status())),
             job: job.map(|job| self.job(&job, &listing)),
             latency: self.books.latency.so_far().times(),
             journal: self.journal(),
@@ -160,6 +163,11 @@ impl View {
             failing: stats.failing,
         }
     }
+}
+
+fn told(status: UpstreamStatus) -> pool::Upstream {
+    let UpstreamStatus { url, user, difficulty, accepted, rejected, waiting, last_accepted_at } = status;
+    pool::Upstream { url, user, difficulty, accepted, rejected, waiting, last_accepted_at }
 }
 
 fn count(many: usize) -> u32 {

@@ -7,6 +7,7 @@ use poolbox_work_source::WorkSource;
 use poolbox_work_source::blocks::{RpcConfig, RpcLogin};
 use poolbox_work_source::core_ipc::{self, CoreIpcConfig};
 use poolbox_work_source::tdp::{self, AuthorityKey, TdpConfig};
+use poolbox_work_source::upstream::{self, Upstream, UpstreamConfig};
 use serde::Deserialize;
 
 /// `[node]`.
@@ -29,6 +30,30 @@ pub struct RawTemplateProvider {
     authority_key: Option<String>,
 }
 
+/// `[upstream]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawUpstream {
+    url: String,
+    user: String,
+    #[serde(default = "usual_password")]
+    password: String,
+}
+
+impl std::fmt::Debug for RawUpstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawUpstream")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What miners write where a pool has no passwords.
+fn usual_password() -> String {
+    "x".to_owned()
+}
+
 /// Where jobs come from.
 #[derive(Clone, Debug)]
 pub enum Origin {
@@ -36,10 +61,27 @@ pub enum Origin {
     Node(PathBuf),
     /// A template provider.
     TemplateProvider(TdpConfig),
+    /// An upstream pool.
+    Upstream(UpstreamConfig),
+}
+
+/// A source that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Where jobs come from.
+    pub source: WorkSource,
+    /// Where shares go as well, in mode proxy.
+    pub upstream: Option<Upstream>,
+}
+
+impl From<WorkSource> for Started {
+    fn from(source: WorkSource) -> Self {
+        Self { source, upstream: None }
+    }
 }
 
 impl Origin {
-    /// Reads both sections: exactly one of them gives jobs.
+    /// Reads the sections of a mode with a node of its own: exactly one of them gives jobs.
     ///
     /// # Errors
     /// [`Misconfigured`], naming the key.
@@ -62,16 +104,51 @@ impl Origin {
         }
     }
 
+    /// Reads the section of mode proxy: nothing else gives jobs.
+    ///
+    /// # Errors
+    /// [`Misconfigured`], naming the key.
+    pub fn check_upstream(
+        node: &RawNode,
+        provider: Option<&RawTemplateProvider>,
+        upstream: Option<RawUpstream>,
+    ) -> Result<Self, Misconfigured> {
+        let wrong = |sentence: &str| Err(Misconfigured::new(sentence));
+        if node.ipc_socket.is_some() {
+            return wrong(
+                "node.ipc_socket has no use in mode = \"proxy\", where jobs come from [upstream]; remove one of them",
+            );
+        }
+        if provider.is_some() {
+            return wrong(
+                "[template_provider] has no use in mode = \"proxy\", where jobs come from [upstream]; remove one of them",
+            );
+        }
+        let Some(RawUpstream { url, user, password }) = upstream else {
+            return wrong(
+                "[upstream] is missing: mode = \"proxy\" needs the url and the user of the pool that it mines for",
+            );
+        };
+        let config = UpstreamConfig { url, user, password };
+        config.check().map_err(|error| Misconfigured::new(format!("upstream.{error}")))?;
+        Ok(Self::Upstream(config))
+    }
+
     /// Starts it. What is not there yet is waited for.
     ///
     /// # Errors
     /// [`Misconfigured`] when waiting would be in vain.
-    pub fn start(&self) -> Result<WorkSource, Misconfigured> {
+    pub fn start(&self) -> Result<Started, Misconfigured> {
         match self {
             Self::Node(socket) => core_ipc::start(CoreIpcConfig::new(socket.clone()))
+                .map(Started::from)
                 .map_err(|error| Misconfigured::new(format!("node.ipc_socket: {error}"))),
             Self::TemplateProvider(config) => tdp::start(config.clone())
+                .map(Started::from)
                 .map_err(|error| Misconfigured::new(format!("template_provider.address: {error}"))),
+            Self::Upstream(config) => upstream::start(config.clone())
+                .map(|(source, upstream)| Started { source, upstream: Some(upstream) })
+                .map_err(|error| Misconfigured::new(format!("upstream: {error}"))),
         }
     }
 }

@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn the_first_address_is_paid() {
         let output = read(BIP84, Network::Mainnet).unwrap();
-        let address = bitcoin::Address::from_script(output.script(), bitcoin::Network::Bitcoin).unwrap();
+        let address =
+            bitcoin::Address::from_script(output.script().unwrap(), bitcoin::Network::Bitcoin).unwrap();
         assert_eq!(address.to_string(), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
     }
 

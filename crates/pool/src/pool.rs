@@ -14,9 +14,10 @@ use poolbox_stratum::{PayoutPolicy, SessionSettings};
 use poolbox_work_source::blocks::BlockKeeper;
 
 use crate::authority;
-use crate::books::{Books, Sink};
+use crate::books::{Books, Outward, Sink};
 use crate::jobs::{Halt, JobMaker};
 use crate::local::{self, View};
+use crate::origin::Started;
 use crate::outlet::Outlet;
 use crate::payout::coinbase_output;
 use crate::settings::{Mode, Settings};
@@ -33,6 +34,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
             PayoutPolicy::Pool(coinbase_output(coinbase_descriptor_file, settings.network)?)
         }
         Mode::Solo => PayoutPolicy::Solo(settings.network),
+        Mode::Proxy => PayoutPolicy::Upstream,
     };
     let sv1_listener = bind_tcp("stratum_v1.listen", settings.stratum_v1).await?;
     let tls_listener = match settings.stratum_v1_tls {
@@ -55,7 +57,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         .redis
         .map(|redis| Outlet::open(redis, path, settings.network, journal.identity(), stop.clone()));
 
-    let source = Arc::new(settings.origin.start()?);
+    let Started { source, upstream } = settings.origin.start()?;
+    let source = Arc::new(source);
     let kept = settings.data_dir.join("blocks");
     let blocks = BlockKeeper::open(&kept, Arc::clone(&source), settings.rpc.clone())
         .with_context(|| format!("keep found blocks in {}", kept.display()))?;
@@ -64,7 +67,8 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
     let making = tokio::spawn(maker.run(source.events()));
 
     let (data, network) = (&settings.data_dir, settings.network);
-    let books = Books::open(data, network, &policy, journal.clone(), blocks, Arc::clone(&halt));
+    let outward = Outward { keeper: blocks, upstream: upstream.clone() };
+    let books = Books::open(data, network, &policy, journal.clone(), outward, Arc::clone(&halt));
     let session = Arc::new(SessionSettings {
         network: settings.network,
         payout: policy.clone(),
@@ -72,7 +76,10 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         limits: settings.difficulty_limits,
         memory: Arc::clone(&books) as _,
     });
-    let extranonces = Arc::new(Extranonces::new());
+    let extranonces = Arc::new(match &policy {
+        PayoutPolicy::Upstream => Extranonces::upstream(jobs.clone()),
+        PayoutPolicy::Pool(_) | PayoutPolicy::Solo(_) => Extranonces::new(),
+    });
     let sv1 = Sv1::new(session.clone(), extranonces.clone());
     let sv1_over_tls = Sv1::new(session.clone(), extranonces.clone());
     let sv2 = Sv2::new(session, extranonces, authority.clone());
@@ -103,6 +110,7 @@ pub async fn run(config: &Path) -> anyhow::Result<()> {
         journal: journal.clone(),
         outlet: outlet.as_ref().map(Outlet::view),
         source,
+        upstream,
         jobs,
     };
     tracing::info!(network = %settings.network, stratum_v1, stratum_v2, shares = journal.stats().totals.shares, "pool started");

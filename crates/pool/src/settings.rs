@@ -12,7 +12,7 @@ use poolbox_stratum::server::Limits;
 use poolbox_work_source::blocks::RpcConfig;
 use serde::Deserialize;
 
-use crate::origin::{Origin, RawNode, RawTemplateProvider};
+use crate::origin::{Origin, RawNode, RawTemplateProvider, RawUpstream};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +29,7 @@ struct Raw {
     #[serde(default)]
     node: RawNode,
     template_provider: Option<RawTemplateProvider>,
+    upstream: Option<RawUpstream>,
     #[serde(default)]
     stratum_v1: RawPort,
     stratum_v1_tls: Option<RawOptionalPort>,
@@ -46,6 +47,7 @@ struct Raw {
 enum RawMode {
     #[default]
     Pool,
+    Proxy,
     Solo,
 }
 
@@ -90,6 +92,8 @@ pub enum Mode {
         /// The descriptor.
         coinbase_descriptor_file: PathBuf,
     },
+    /// Whom an upstream pool says.
+    Proxy,
     /// The miner that finds them.
     Solo,
 }
@@ -144,7 +148,7 @@ impl Settings {
             (RawMode::Pool, None) => {
                 return Err(Misconfigured::new(
                     "coinbase_descriptor_file is missing: name the file that `poolbox-mint init` wrote, or set \
-                     mode = \"solo\"",
+                     mode = \"solo\" or \"proxy\"",
                 ));
             }
             (RawMode::Solo, None) => Mode::Solo,
@@ -152,6 +156,25 @@ impl Settings {
                 return Err(Misconfigured::new(
                     "coinbase_descriptor_file has no use in mode = \"solo\", where a block pays its miner; \
                      remove one of them",
+                ));
+            }
+            (RawMode::Proxy, None) => Mode::Proxy,
+            (RawMode::Proxy, Some(_)) => {
+                return Err(Misconfigured::new(
+                    "coinbase_descriptor_file has no use in mode = \"proxy\", where a block pays whom the \
+                     upstream pool says; remove one of them",
+                ));
+            }
+        };
+        let origin = match (&mode, raw.upstream) {
+            (Mode::Proxy, upstream) => {
+                Origin::check_upstream(&raw.node, raw.template_provider.as_ref(), upstream)?
+            }
+            (Mode::Pool { .. } | Mode::Solo, None) => Origin::check(&raw.node, raw.template_provider)?,
+            (Mode::Pool { .. } | Mode::Solo, Some(_)) => {
+                return Err(Misconfigured::new(
+                    "[upstream] is for mode = \"proxy\", where the miners work for another pool; set that mode, \
+                     or remove the section",
                 ));
             }
         };
@@ -170,7 +193,7 @@ impl Settings {
             data_dir: raw.data_dir,
             log_file: raw.log_file,
             stale_after: Duration::from_secs(raw.stale_after_s),
-            origin: Origin::check(&raw.node, raw.template_provider)?,
+            origin,
             rpc: raw.node.rpc()?,
             stratum_v1: port(raw.stratum_v1, 3333),
             stratum_v1_tls: optional_port("stratum_v1_tls.listen", raw.stratum_v1_tls, 4333)?,
@@ -295,6 +318,40 @@ mod tests {
         let solo =
             LEAST.replace("coinbase_descriptor_file = \"/tmp/mint/coinbase.descriptor\"", "mode = \"solo\"");
         assert_eq!(load(&solo).unwrap().mode, Mode::Solo);
+    }
+
+    const PROXY: &str = r#"
+        network = "mainnet"
+        mode = "proxy"
+        data_dir = "/tmp/pool"
+        [upstream]
+        url = "stratum+tcp://mine.ocean.xyz:3334"
+        user = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.box"
+    "#;
+
+    #[test]
+    fn a_proxy_needs_an_upstream_and_no_node() {
+        let settings = load(PROXY).unwrap();
+        assert_eq!(settings.mode, Mode::Proxy);
+        assert!(matches!(&settings.origin, Origin::Upstream(config) if config.password == "x"));
+        let secret = load(&format!("{PROXY}\npassword = \"hunter2\"")).unwrap();
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        let with_rpc = format!("{PROXY}\n[node]\nrpc_port = 1\ncookie_file = \"/c\"");
+        assert!(load(&with_rpc).unwrap().rpc.is_some());
+        for (text, key) in [
+            (PROXY.replace("[upstream]", "[elsewhere]"), "elsewhere"),
+            (PROXY.split("[upstream]").next().unwrap().to_owned(), "[upstream]"),
+            (PROXY.replace("stratum+tcp", "stratum+ssl"), "upstream.url"),
+            (PROXY.replace("url =", "# no"), "url"),
+            (PROXY.replace("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.box", ""), "upstream.user"),
+            (PROXY.replace("\"proxy\"", "\"solo\""), "[upstream]"),
+            (format!("coinbase_descriptor_file = \"/d\"\n{PROXY}"), "coinbase_descriptor_file"),
+            (format!("{PROXY}\n[node]\nipc_socket = \"/n\""), "node.ipc_socket"),
+            (format!("{PROXY}\n[template_provider]\naddress = \"a:1\""), "[template_provider]"),
+        ] {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(key), "{key}: {error}");
+        }
     }
 
     #[test]

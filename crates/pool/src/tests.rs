@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::books::{Books, Sink};
+use crate::books::{Books, Outward, Sink};
 use crate::jobs::{Halt, JobMaker, fixture};
 use crate::local::View;
 use crate::metrics;
@@ -44,7 +44,8 @@ impl Pool {
         let (mut maker, jobs) = JobMaker::new(policy.clone(), PATIENCE, Arc::clone(&halt));
         maker.publish(Arc::new(fixture::template()));
         let keeper = BlockKeeper::open(&dir.join("blocks"), Arc::clone(&source), None).unwrap();
-        let books = Books::open(dir, Network::Devnet, &policy, journal.clone(), keeper, Arc::clone(&halt));
+        let outward = Outward { keeper, upstream: None };
+        let books = Books::open(dir, Network::Devnet, &policy, journal.clone(), outward, Arc::clone(&halt));
         let sink = Arc::new(Sink(Arc::clone(&books)));
         let session = SessionSettings {
             network: Network::Devnet,
@@ -71,6 +72,7 @@ impl Pool {
             journal,
             outlet: None,
             source,
+            upstream: None,
             jobs,
         };
         Self { view, sink, maker, address }

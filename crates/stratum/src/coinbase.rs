@@ -9,13 +9,11 @@ use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::script::{PushBytesBuf, ScriptBuf};
 use bitcoin::{Amount, Transaction, TxOut, Txid, Witness};
 use poolbox_work_source::Template;
+use poolbox_work_source::upstream::UpstreamJob;
 
+use crate::extranonce::pad;
 use crate::payout::PayoutOutput;
 
-/// Bytes that the server chooses, unique for each channel.
-pub const SERVER_EXTRANONCE_BYTES: usize = 4;
-/// Bytes that a Sv1 miner rolls, and a Sv2 miner that asks for no more.
-pub const MINER_EXTRANONCE_BYTES: usize = 8;
 /// The most that a Sv2 miner may ask for: a proxy that shares them out among many.
 pub const MAX_MINER_EXTRANONCE_BYTES: usize = 28;
 /// What the box writes into the blocks it finds.
@@ -31,6 +29,8 @@ pub struct Coinbase {
     suffix: Box<[u8]>,
     witness: Witness,
     extranonce_bytes: usize,
+    /// Bytes at the end of the prefix that are a part of the upstream's extranonce2.
+    pad_bytes: usize,
     /// SHA-256 after the prefix, where the hash of every share goes on.
     after_prefix: sha256::HashEngine,
     /// See [`Self::sv1_fields`].
@@ -48,14 +48,17 @@ pub enum CoinbaseError {
     /// The cut would not be where the extranonces are.
     #[error("the coinbase does not hold the extranonces where they were put")]
     Misplaced,
+    /// The upstream pool leaves less room for extranonces than this miner was promised.
+    #[error("the upstream pool leaves less room for extranonces than this connection was promised")]
+    NoRoom,
     /// What was read back is not what was wanted.
     #[error("the coinbase of the next job does not do what the settings say: {0}")]
     Mismatch(&'static str),
 }
 
 impl Coinbase {
-    /// Builds the coinbase that pays everything `template` yields to `payout`, with room for so many
-    /// bytes of extranonces, and checks it by reading it back.
+    /// The coinbase that pays everything `template` yields to `payout`, or the upstream's that `template`
+    /// brings, with room for so many bytes of extranonces. It is checked by reading it back.
     ///
     /// # Errors
     /// [`CoinbaseError`].
@@ -65,14 +68,26 @@ impl Coinbase {
         extranonce_bytes: usize,
     ) -> Result<Self, CoinbaseError> {
         let hole = vec![0; extranonce_bytes];
+        let script = match (payout.script(), &template.upstream) {
+            (Some(script), None) => script,
+            (None, Some(upstream)) => {
+                let coinbase = Self::of_upstream(upstream, extranonce_bytes)?;
+                check(&coinbase.with_extranonce(&hole), template, payout)?;
+                return Ok(coinbase);
+            }
+            (Some(_), Some(_)) => return Err(CoinbaseError::Mismatch("an upstream pool made it")),
+            (None, None) => return Err(CoinbaseError::Mismatch("no upstream pool made it")),
+        };
+        let payouts = [TxOut {
+            value: Amount::from_sat(template.coinbase.value.get()),
+            script_pubkey: script.to_owned(),
+        }];
         // Pushed, not bare: the bytes of an extranonce then never count as signature operations.
         let script = [push(POOL_TAG), push(&hole)].concat();
         let script_bytes = template.coinbase.script_prefix.len() + script.len();
         if script_bytes > MAX_SCRIPT_BYTES {
             return Err(CoinbaseError::ScriptTooLong(script_bytes));
         }
-        let value = Amount::from_sat(template.coinbase.value.get());
-        let payouts = [TxOut { value, script_pubkey: payout.script().to_owned() }];
         let full = template.coinbase.transaction(&script, &payouts);
         let witness = full.input.first().map(|input| input.witness.clone()).unwrap_or_default();
         let bytes = encode::serialize(&without_witness(full));
@@ -83,19 +98,32 @@ impl Coinbase {
         if middle != hole || prefix.last().copied().map(usize::from) != Some(extranonce_bytes) {
             return Err(CoinbaseError::Misplaced);
         }
+        let coinbase = Self::cut(prefix, suffix, witness, extranonce_bytes);
+        check(&coinbase.with_extranonce(&hole), template, payout)?;
+        Ok(coinbase)
+    }
+
+    /// The coinbase of an upstream's job. The pad is of our making; a miner sees it as a part of the prefix.
+    fn of_upstream(job: &UpstreamJob, extranonce_bytes: usize) -> Result<Self, CoinbaseError> {
+        let pad = pad(job.extranonce_bytes, extranonce_bytes).ok_or(CoinbaseError::NoRoom)?;
+        let prefix = [&job.coinbase_prefix, &*pad].concat();
+        let cut = Self::cut(&prefix, &job.coinbase_suffix, Witness::new(), extranonce_bytes);
+        Ok(Self { pad_bytes: pad.len(), ..cut })
+    }
+
+    fn cut(prefix: &[u8], suffix: &[u8], witness: Witness, extranonce_bytes: usize) -> Self {
         let mut after_prefix = sha256::HashEngine::default();
         after_prefix.input(prefix);
-        let coinbase = Self {
+        Self {
             prefix: prefix.into(),
             suffix: suffix.into(),
             witness,
             extranonce_bytes,
+            pad_bytes: 0,
             after_prefix,
             sv1_fields: OnceLock::new(),
             sv2_fields: OnceLock::new(),
-        };
-        check(&coinbase.with_extranonce(&hole), template, payout)?;
-        Ok(coinbase)
+        }
     }
 
     /// Everything before the extranonces: `coinb1` of `mining.notify`, `coinbase_tx_prefix` of Sv2.
@@ -116,6 +144,12 @@ impl Coinbase {
     /// The job as Sv2 writes it, the same for every channel with this coinbase: written once.
     pub(crate) fn sv2_fields(&self, write: impl FnOnce() -> Vec<u8>) -> &[u8] {
         self.sv2_fields.get_or_init(|| write().into())
+    }
+
+    /// What the upstream is told as its extranonce2: all that it left to us.
+    pub fn upstream_extranonce2(&self, server: &[u8], miner: &[u8]) -> Vec<u8> {
+        let pad = self.prefix.len().saturating_sub(self.pad_bytes);
+        [self.prefix.get(pad..).unwrap_or_default(), server, miner].concat()
     }
 
     /// Bytes of both extranonces.
@@ -159,7 +193,8 @@ impl fmt::Debug for Coinbase {
 }
 
 /// Reads a coinbase as a miner would and compares it with what it is meant to do: pay the whole value
-/// to `payout` and nobody else, and carry what the template asks for.
+/// to `payout` and nobody else, and carry what the template asks for. One of an upstream is only compared with
+/// what was read when its job came.
 ///
 /// # Errors
 /// [`CoinbaseError::Mismatch`] naming what differs.
@@ -171,11 +206,15 @@ pub fn check(bytes: &[u8], template: &Template, payout: &PayoutOutput) -> Result
     expect(read.is_coinbase(), "it is no coinbase")?;
     let script = read.input.first().map(|input| input.script_sig.as_bytes()).unwrap_or_default();
     expect(script.starts_with(&wanted.script_prefix), "its script does not begin with the block height")?;
-    let Some((first, others)) = read.output.split_first() else {
-        return Err(CoinbaseError::Mismatch("it pays nobody"));
+    let others = match (payout.script(), read.output.split_first()) {
+        (_, None) => return Err(CoinbaseError::Mismatch("it pays nobody")),
+        (None, Some(_)) => &read.output,
+        (Some(script), Some((first, others))) => {
+            expect(first.script_pubkey.as_script() == script, "it pays somebody else")?;
+            expect(first.value.to_sat() == wanted.value.get(), "it does not pay the whole reward")?;
+            others
+        }
     };
-    expect(first.script_pubkey.as_script() == payout.script(), "it pays somebody else")?;
-    expect(first.value.to_sat() == wanted.value.get(), "it does not pay the whole reward")?;
     expect(others == wanted.outputs, "its further outputs are not those of the template")?;
     expect(read.lock_time.to_consensus_u32() == wanted.lock_time, "its lock time is not the template's")?;
     let sequence = read.input.first().map(|input| input.sequence.0);
@@ -202,9 +241,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::extranonce::Layout;
     use crate::job::fixture;
 
-    const BYTES: usize = SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES;
+    const BYTES: usize = Layout::OWN.bytes();
 
     #[test]
     fn the_coinbase_pays_the_whole_value_and_keeps_the_required_outputs() {
@@ -221,7 +261,7 @@ mod tests {
         assert_eq!(full.input[0].witness.len(), 1);
         assert!(full.is_coinbase());
         assert_eq!(full.output[0].value.to_sat(), template.coinbase.value.get());
-        assert_eq!(full.output[0].script_pubkey.as_script(), payout.script());
+        assert_eq!(Some(full.output[0].script_pubkey.as_script()), payout.script());
         assert_eq!(full.output[1..], template.coinbase.outputs[..]);
         let script = full.input[0].script_sig.as_bytes();
         assert!(script.starts_with(&template.coinbase.script_prefix));
@@ -252,6 +292,31 @@ mod tests {
         transaction.output[0].value += Amount::from_sat(1);
         transaction.output.push(transaction.output[0].clone());
         assert!(check(&encode::serialize(&transaction), &template, &fixture::payout()).is_err());
+    }
+
+    #[test]
+    fn an_upstreams_coinbase_is_taken_as_it_is_and_only_where_one_belongs() {
+        let template = fixture::upstream_template(10, u32::MAX);
+        let upstream = template.upstream.as_ref().unwrap();
+        for layout in [Layout::WIDE, Layout::NARROW] {
+            let coinbase = Coinbase::build(&template, &PayoutOutput::UPSTREAM, layout.bytes()).unwrap();
+            let [server, miner] =
+                [(1, layout.server_bytes()), (2, layout.miner_bytes())].map(|(byte, size)| vec![byte; size]);
+            let extranonce2 = coinbase.upstream_extranonce2(&server, &miner);
+            assert_eq!(extranonce2.len(), 10);
+            // What the upstream reckons from the share.
+            let bytes = [&upstream.coinbase_prefix, &*extranonce2, &upstream.coinbase_suffix].concat();
+            let whole: Transaction = encode::deserialize(&bytes).unwrap();
+            assert_eq!(whole.compute_txid(), coinbase.txid(&server, &miner));
+        }
+        let build = |template: &Template, payout: &PayoutOutput, bytes| {
+            Coinbase::build(template, payout, bytes).unwrap_err()
+        };
+        let small = fixture::upstream_template(7, u32::MAX);
+        assert_eq!(build(&small, &PayoutOutput::UPSTREAM, Layout::WIDE.bytes()), CoinbaseError::NoRoom);
+        let mismatch = |error| matches!(error, CoinbaseError::Mismatch(_));
+        assert!(mismatch(build(&template, &fixture::payout(), 8)), "it would pay somebody else");
+        assert!(mismatch(build(&fixture::template(), &PayoutOutput::UPSTREAM, 12)));
     }
 
     proptest! {

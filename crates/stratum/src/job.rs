@@ -53,8 +53,11 @@ pub struct Job {
     pub number: JobNumber,
     /// What it was made from.
     pub template: Arc<Template>,
-    /// A hash at or below this solves the block.
-    pub network_target: Target,
+    /// No share is harder than this. A hash at or below it is of use beyond the box: it solves the block or, in
+    /// a job of an upstream pool, is a share there.
+    pub hardest: Target,
+    /// Version bits beyond these are the upstream's; all ones in a job of our own.
+    pub version_mask: u32,
     /// When it was made, to tell how long it took to reach the miners.
     pub made: Instant,
     /// Built when first asked for: one in mode pool, one a miner in mode solo.
@@ -67,8 +70,11 @@ pub type JobFeed = watch::Receiver<Option<Arc<Job>>>;
 impl Job {
     /// The job of a template.
     pub fn new(number: JobNumber, template: Arc<Template>) -> Self {
-        let network_target = Target::from_compact(template.bits);
-        Self { number, template, network_target, made: Instant::now(), coinbases: Mutex::default() }
+        let (hardest, version_mask) = match &template.upstream {
+            Some(upstream) => (upstream.target, upstream.version_mask),
+            None => (Target::from_compact(template.bits), u32::MAX),
+        };
+        Self { number, template, hardest, version_mask, made: Instant::now(), coinbases: Mutex::default() }
     }
 
     /// The coinbase that pays `payout`, with room for so many bytes of extranonces. Every coinbase that
@@ -101,6 +107,7 @@ pub(crate) mod fixture {
     use bitcoin::hashes::Hash;
     use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, TxMerkleNode, TxOut};
     use poolbox_accounting::Sats;
+    use poolbox_work_source::upstream::UpstreamJob;
     use poolbox_work_source::{CoinbaseTemplate, TemplateId};
 
     use super::*;
@@ -136,6 +143,30 @@ pub(crate) mod fixture {
             merkle_path: [[0x22; 32], [0x33; 32]].map(TxMerkleNode::from_byte_array).to_vec(),
             upstream: None,
         }
+    }
+
+    /// A template of an upstream pool that leaves so many bytes for extranonces, and whose shares are as hard
+    /// as blocks.
+    pub fn upstream_template(extranonce_bytes: usize, version_mask: u32) -> Template {
+        let own = template();
+        let coinbase = own.coinbase.transaction(&vec![0; 4 + extranonce_bytes], &[]);
+        let mut coinbase = bitcoin::consensus::serialize(&bitcoin::Transaction {
+            input: vec![bitcoin::TxIn { witness: bitcoin::Witness::new(), ..coinbase.input[0].clone() }],
+            ..coinbase
+        });
+        let extranonce1 = 42 + own.coinbase.script_prefix.len();
+        coinbase[extranonce1..extranonce1 + 4].copy_from_slice(&[0xe1; 4]);
+        let upstream = UpstreamJob {
+            id: "upstream-job".into(),
+            coinbase_prefix: coinbase[..extranonce1 + 4].to_vec(),
+            coinbase_suffix: coinbase[extranonce1 + 4 + extranonce_bytes..].to_vec(),
+            extranonce_bytes,
+            target: Target::from_compact(own.bits),
+            version_mask,
+            session: 1,
+            era: 1,
+        };
+        Template { upstream: Some(Arc::new(upstream)), ..own }
     }
 
     pub fn job(template: Template) -> Arc<Job> {

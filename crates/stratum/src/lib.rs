@@ -5,6 +5,7 @@
 //! shares go to a [`ShareSink`].
 
 mod coinbase;
+mod extranonce;
 mod job;
 mod payout;
 mod sent;
@@ -16,10 +17,8 @@ pub mod sv1;
 pub mod sv2;
 mod vardiff;
 
-pub use coinbase::{
-    Coinbase, CoinbaseError, MINER_EXTRANONCE_BYTES, POOL_TAG, SERVER_EXTRANONCE_BYTES,
-    check as check_coinbase,
-};
+pub use coinbase::{Coinbase, CoinbaseError, POOL_TAG, check as check_coinbase};
+pub use extranonce::{Extranonce, Extranonces, Layout};
 pub use job::{Job, JobFeed, JobNumber};
 pub use payout::{NoAddress, PayoutOutput, PayoutPolicy};
 pub use session::{Memory, NoMemory, Now, Outbox, Session, SessionSettings};

@@ -7,19 +7,22 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Script, ScriptBuf};
 use poolbox_accounting::{Identity, Mode, Network, Owner};
 
-/// The output that takes the whole value of a template. Cheap to clone.
+/// The output that takes the whole value of a template, or whatever the upstream's job pays. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PayoutOutput(Arc<Script>);
+pub struct PayoutOutput(Option<Arc<Script>>);
 
 impl PayoutOutput {
+    /// Pays whom the upstream pool says.
+    pub const UPSTREAM: Self = Self(None);
+
     /// Pays `script`.
     pub fn new(script: ScriptBuf) -> Self {
-        Self(script.into_boxed_script().into())
+        Self(Some(script.into_boxed_script().into()))
     }
 
-    /// What it pays.
-    pub fn script(&self) -> &Script {
-        &self.0
+    /// What it pays; none where an upstream pool says.
+    pub fn script(&self) -> Option<&Script> {
+        self.0.as_deref()
     }
 }
 
@@ -30,6 +33,8 @@ pub enum PayoutPolicy {
     Pool(PayoutOutput),
     /// Mode solo: each channel's coinbase pays its own miner, whose owner must be an address.
     Solo(Network),
+    /// Mode proxy: coinbases are those of an upstream pool.
+    Upstream,
 }
 
 /// An owner whom no coinbase can pay; worded for the miner's log.
@@ -43,6 +48,7 @@ impl PayoutPolicy {
         match self {
             Self::Pool(_) => Mode::Pool,
             Self::Solo(_) => Mode::Solo,
+            Self::Upstream => Mode::Proxy,
         }
     }
 
@@ -53,6 +59,7 @@ impl PayoutPolicy {
     pub fn output_for(&self, identity: &Identity) -> Result<PayoutOutput, NoAddress> {
         match self {
             Self::Pool(output) => Ok(output.clone()),
+            Self::Upstream => Ok(PayoutOutput::UPSTREAM),
             Self::Solo(network) => {
                 let Owner::Address(address) = &identity.owner else { return Err(NoAddress(*network)) };
                 let address = Address::<NetworkUnchecked>::from_str(address).ok();
@@ -74,7 +81,7 @@ mod tests {
         let address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
         let paid = solo.output_for(&identity(&format!("{address}.rig"))).unwrap();
         let expected = Address::from_str(address).unwrap().assume_checked().script_pubkey();
-        assert_eq!(paid.script(), expected.as_script());
+        assert_eq!(paid.script(), Some(expected.as_script()));
         let refused = solo.output_for(&identity("garage.rig")).unwrap_err().to_string();
         assert!(refused.contains("must be a bitcoin address of devnet"), "{refused}");
     }

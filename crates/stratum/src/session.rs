@@ -17,6 +17,10 @@ pub const NOTIFY_EVERY_MS: u64 = 40_000;
 /// this long with a job is a miner, even one that has not found a share yet.
 pub const PROBE_MS: u64 = 10_000;
 
+/// Why a connection is closed whose extranonces are too large for an upstream's new jobs: the next one gets
+/// smaller ones.
+pub const NO_ROOM: &str = "the upstream pool leaves less room for extranonces than this miner was promised";
+
 /// What every session of a server has in common.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {

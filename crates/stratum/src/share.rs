@@ -90,8 +90,8 @@ pub struct Solved {
     pub header: Header,
     /// Its hash.
     pub hash: BlockHash,
-    /// Whether it also meets the network's target.
-    pub block: bool,
+    /// Whether it also meets the hardest target of its job, and so is of use beyond the box.
+    pub outgoing: bool,
 }
 
 impl Submission {
@@ -121,7 +121,7 @@ impl Submission {
         if !target.is_met_by(hash) {
             return Err(RejectReason::AboveTarget);
         }
-        Ok(Solved { header, hash, block: job.network_target.is_met_by(hash) })
+        Ok(Solved { header, hash, outgoing: job.hardest.is_met_by(hash) })
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
         let share = find(&job);
         let solved = judge(&job, share, Difficulty::MIN, 0).unwrap();
         assert_eq!(solved.hash, solved.header.block_hash());
-        assert!(!solved.block);
+        assert!(!solved.outgoing);
         // The header of the block that would be submitted.
         let full = job.coinbase(&fixture::payout(), 12).unwrap().for_block(&SERVER, &MINER).unwrap();
         let coinbase: bitcoin::Transaction = bitcoin::consensus::deserialize(&full).unwrap();
@@ -182,7 +182,7 @@ mod tests {
         let mut template = fixture::template();
         template.bits = Difficulty::MIN.target().to_compact_lossy();
         let job = fixture::job(template);
-        assert!(judge(&job, find(&job), Difficulty::MIN, 0).unwrap().block);
+        assert!(judge(&job, find(&job), Difficulty::MIN, 0).unwrap().outgoing);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use futures::future::BoxFuture;
 use poolbox_accounting::{Difficulty, Identity, Work};
+use poolbox_work_source::upstream::UpstreamShare;
 
 use crate::coinbase::{Coinbase, CoinbaseError};
 use crate::job::Job;
+use crate::sent::SentJob;
 use crate::share::{RejectReason, Solved};
 
 /// A share that met the target its job was sent with.
@@ -22,6 +24,43 @@ pub struct AcceptedShare {
     pub hash: BlockHash,
     /// The block, when the share solves one.
     pub block: Option<Box<FoundBlock>>,
+    /// What the upstream pool is to be sent, when the share is one there too.
+    pub upstream: Option<Box<UpstreamShare>>,
+}
+
+impl AcceptedShare {
+    /// The share of a solved header with these extranonces.
+    pub(crate) fn new(
+        identity: &Arc<Identity>,
+        sent: &SentJob,
+        solved: &Solved,
+        late: bool,
+        (server, miner): (&[u8], &[u8]),
+    ) -> Self {
+        let mut share = Self {
+            identity: Arc::clone(identity),
+            work: sent.difficulty.work(),
+            hash: solved.hash,
+            block: None,
+            upstream: None,
+        };
+        // On a tip that is past it is work, but of no use beyond the box any more.
+        if solved.outgoing && !late {
+            match &sent.job.template.upstream {
+                None => share.block = FoundBlock::new(&sent.job, solved, &sent.coinbase, server, miner),
+                Some(job) => {
+                    share.upstream = Some(Box::new(UpstreamShare {
+                        job: Arc::clone(job),
+                        extranonce2: sent.coinbase.upstream_extranonce2(server, miner),
+                        time: solved.header.time,
+                        nonce: solved.header.nonce,
+                        version: solved.header.version.to_consensus().cast_unsigned(),
+                    }));
+                }
+            }
+        }
+        share
+    }
 }
 
 /// A share that also meets the network's target.
@@ -120,7 +159,8 @@ pub type Keeping = BoxFuture<'static, Result<(), SinkError>>;
 /// Keeps accepted shares. Implemented by the pool.
 pub trait ShareSink: Send + Sync + 'static {
     /// Keeps shares, all or none, in this order. The future resolves once they are on disk: only then is
-    /// the miner told. A block is on its way to the node when this returns.
+    /// the miner told. A block is on its way to the node, and an upstream's share to the
+    /// upstream, when this returns.
     fn keep(&self, shares: Vec<AcceptedShare>) -> Keeping;
 
     /// Takes note of what happened.

@@ -20,6 +20,7 @@ pub fn page(status: &Status, latency: &Histogram) -> String {
     let mut page = Page::default();
     whole(&mut page, status);
     jobs(&mut page, status, latency);
+    upstream(&mut page, status);
     journal(&mut page, status);
     owners(&mut page, status);
     workers(&mut page, status);
@@ -135,6 +136,52 @@ fn jobs(page: &mut Page, status: &Status, latency: &Histogram) {
     family.suffixed("_bucket", &[("le", "+Inf")], latency.count());
     family.suffixed("_sum", &[], seconds(latency.sum_us()));
     family.suffixed("_count", &[], latency.count());
+}
+
+fn upstream(page: &mut Page, status: &Status) {
+    let Some(upstream) = &status.upstream else { return };
+    let mut family = page.family(
+        "poolbox_upstream_connected",
+        Kind::Gauge,
+        "Whether the upstream pool is connected and gives jobs.",
+    );
+    family.value(u8::from(status.source.connected));
+    if let Some(difficulty) = upstream.difficulty {
+        let mut family = page.family(
+            "poolbox_upstream_difficulty",
+            Kind::Gauge,
+            "Difficulty that the upstream pool told.",
+        );
+        family.value(difficulty);
+    }
+    let mut family = page.family(
+        "poolbox_upstream_shares_accepted_total",
+        Kind::Counter,
+        "Shares that the upstream pool accepted.",
+    );
+    family.value(upstream.accepted);
+    let mut family = page.family(
+        "poolbox_upstream_shares_rejected_total",
+        Kind::Counter,
+        "Shares that the upstream pool rejected, or that could not be handed on.",
+    );
+    for (reason, count) in &upstream.rejected {
+        family.sample(&[("reason", reason)], count);
+    }
+    let mut family = page.family(
+        "poolbox_upstream_shares_waiting",
+        Kind::Gauge,
+        "Shares that the upstream pool has not answered yet.",
+    );
+    family.value(upstream.waiting);
+    if let Some(at) = upstream.last_accepted_at {
+        let mut family = page.family(
+            "poolbox_upstream_last_accepted_time_seconds",
+            Kind::Gauge,
+            "When the upstream pool last accepted a share, Unix seconds.",
+        );
+        family.value(at);
+    }
 }
 
 fn journal(page: &mut Page, status: &Status) {

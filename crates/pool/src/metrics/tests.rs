@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use poolbox_accounting::{JournalId, Network, QueueSeq, ShareSeq, Work};
 use poolbox_api::pool::{
-    BestShare, Block, Delivery, HashRates, Job, Journal, Latency, Mode, Owner, Shares, Source, Worker,
+    BestShare, Block, Delivery, HashRates, Job, Journal, Latency, Mode, Owner, Shares, Source, Upstream,
+    Worker,
 };
 
 use super::*;
@@ -57,7 +58,15 @@ fn status(workers: Vec<Worker>) -> Status {
         hashrate: HashRates { minute: 4, ten_minutes: 3, hour: 2, day: 1 },
         shares: workers.first().map(|worker| worker.shares.clone()).unwrap_or_default(),
         source: Source { connected: true, trouble: None, height: Some(9) },
-        upstream: None,
+        upstream: Some(Upstream {
+            url: "stratum+tcp://pool.example:3333".into(),
+            user: "somebody".into(),
+            difficulty: Some(1000.5),
+            accepted: 7,
+            rejected: [("stale".to_owned(), 3)].into(),
+            waiting: 1,
+            last_accepted_at: Some(1_700_000_100),
+        }),
         job: Some(Job {
             number: 1,
             age_ms: 1500,
@@ -195,6 +204,9 @@ fn the_page_tells_what_the_status_tells() {
     assert_eq!(told("poolbox_journal_commit_seconds", &[]), 0.00025);
     assert_eq!(told("poolbox_queue_unsent_entries", &[]), 2.0);
     assert_eq!(told("poolbox_queue_failing", &[]), 1.0);
+    assert_eq!(told("poolbox_upstream_difficulty", &[]), 1000.5);
+    assert_eq!(told("poolbox_upstream_shares_accepted_total", &[]), 7.0);
+    assert_eq!(told("poolbox_upstream_shares_rejected_total", &[("reason", "stale")]), 3.0);
     let one = [("owner", "garage"), ("worker", "one")];
     assert_eq!(told("poolbox_worker_shares_accepted_total", &one), 6.0);
     assert_eq!(told("poolbox_worker_difficulty", &one), 0.125);
@@ -238,7 +250,7 @@ fn a_crowd_has_no_labels_beyond_the_first_thousand() {
 #[test]
 fn a_pool_that_just_started_has_a_page() {
     let mut young = status(Vec::new());
-    (young.job, young.owners, young.halted) = (None, Vec::new(), None);
+    (young.job, young.owners, young.halted, young.upstream) = (None, Vec::new(), None, None);
     let samples = read(&page(&young, &latency(&[])));
     assert_eq!(value(&samples, "poolbox_halted", &[]), 0.0);
     assert_eq!(value(&samples, "poolbox_job_latency_seconds_bucket", &[("le", "+Inf")]), 0.0);

@@ -84,7 +84,13 @@ mod tests {
         let mut hash = [7; 32];
         hash[31] = last_byte;
         let hash = BlockHash::from_byte_array(hash);
-        AcceptedShare { identity: Arc::clone(identity), work: Work::from_ehash(ehash), hash, block: None }
+        AcceptedShare {
+            identity: Arc::clone(identity),
+            work: Work::from_ehash(ehash),
+            hash,
+            block: None,
+            upstream: None,
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ impl Pool {
         Self::with(node, "coinbase_descriptor_file = 'descriptor'", &provider)
     }
 
+    /// One in mode proxy, as `user` of the pool at `url`.
+    pub fn proxy(node: &TestNode, settings: &str, url: &str, user: &str) -> Self {
+        let upstream = format!("[upstream]\nurl = '{url}'\nuser = '{user}'\npassword = 'hunter2'");
+        Self::with(node, &format!("mode = 'proxy'\n{settings}"), &upstream)
+    }
+
     /// `settings` come first, `source` last, after what `[node]` has anyhow.
     fn with(node: &TestNode, settings: &str, source: &str) -> Self {
         // Not $TMPDIR: the path of a unix socket may have 107 bytes.
@@ -78,6 +84,14 @@ impl Pool {
     /// Where it keeps its files.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Has it listen for Sv1 miners where it does now, also when it is started again.
+    pub fn keep_address(&self, status: &Status) {
+        let path = self.dir.path().join("pool.toml");
+        let address = status.stratum_v1.strip_prefix("stratum+tcp://").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap().replacen("127.0.0.1:0", address, 1);
+        std::fs::write(path, text).unwrap();
     }
 
     /// Starts it and waits until it answers.

@@ -3,7 +3,6 @@
 
 mod admission;
 mod connection;
-mod extranonces;
 mod pace;
 mod transport;
 
@@ -17,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Limits;
-pub use extranonces::Extranonces;
 pub use transport::{Plain, Transport};
 
+pub use crate::extranonce::Extranonces;
 use crate::job::JobFeed;
 use crate::session::{Now, Session};
 use crate::sink::{Protocol as Spoken, ShareSink};
@@ -32,8 +31,8 @@ pub trait Protocol: Send + Sync + 'static {
     /// What serves one connection.
     type Session: Session;
 
-    /// The session of a connection that was just opened.
-    fn open(&self, now: Now) -> Self::Session;
+    /// The session of a connection that was just opened; none when no extranonce is free for it.
+    fn open(&self, now: Now) -> Option<Self::Session>;
 }
 
 /// What all ports share.
@@ -148,7 +147,10 @@ impl<S: ShareSink> Server<S> {
                 Err(_) => return "its handshake took too long",
             },
         };
-        connection::run(self, protocol.open(self.now()), stream, opened_ms, stop).await
+        match protocol.open(self.now()) {
+            Some(session) => connection::run(self, session, stream, opened_ms, stop).await,
+            None => "other miners have all extranonces that there are",
+        }
     }
 
     fn now(&self) -> Now {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::coinbase::{Coinbase, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
+use crate::coinbase::Coinbase;
+use crate::extranonce::Extranonce;
 use crate::job::Job;
 use crate::share::RejectReason;
 
@@ -149,10 +150,10 @@ pub(super) fn error(id: &str, code: ErrorCode, message: &str) -> String {
 }
 
 /// The answer to `mining.subscribe`. AxeOS's probe looks for "mining.notify" in it.
-pub(super) fn subscribed(id: &str, extranonce1: [u8; SERVER_EXTRANONCE_BYTES]) -> String {
-    let session = hex::encode(extranonce1);
+pub(super) fn subscribed(id: &str, extranonce: &Extranonce) -> String {
+    let session = hex::encode(extranonce.server());
     let subscriptions = json!([["mining.set_difficulty", session], ["mining.notify", session]]);
-    result(id, &json!([subscriptions, session, MINER_EXTRANONCE_BYTES]))
+    result(id, &json!([subscriptions, session, extranonce.layout().miner_bytes()]))
 }
 
 pub(super) fn set_difficulty(difficulty: Difficulty) -> String {
@@ -160,6 +161,11 @@ pub(super) fn set_difficulty(difficulty: Difficulty) -> String {
     // Older firmware reads integers only: write whole numbers without a fraction.
     let number = if difficulty >= Difficulty::ONE { json!(number as u64) } else { json!(number) };
     json!({ "id": null, "method": "mining.set_difficulty", "params": [number] }).to_string()
+}
+
+/// The version bits that the miner may roll from now on (BIP 310).
+pub(super) fn set_version_mask(mask: u32) -> String {
+    json!({ "id": null, "method": "mining.set_version_mask", "params": [format!("{mask:08x}")] }).to_string()
 }
 
 pub(super) fn notify(id: u32, job: &Job, coinbase: &Coinbase, time: u32, clean: bool) -> String {

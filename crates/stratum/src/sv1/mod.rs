@@ -29,7 +29,7 @@ impl Protocol for Sv1 {
     const SPEAKS: Spoken = Spoken::Sv1;
     type Session = Session;
 
-    fn open(&self, now: Now) -> Session {
-        Session::new(Arc::clone(&self.settings), self.extranonces.next(), now)
+    fn open(&self, now: Now) -> Option<Session> {
+        Some(Session::new(Arc::clone(&self.settings), self.extranonces.next()?, now))
     }
 }

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use bitcoin::{BlockHash, Target, TxMerkleNode};
 use poolbox_accounting::{Difficulty, Identity};
 
-use crate::coinbase::{Coinbase, CoinbaseError, MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
+use crate::coinbase::{Coinbase, CoinbaseError};
+use crate::extranonce::{Extranonce, Layout, MAX_MINER_BYTES};
 use crate::job::Job;
 use crate::payout::PayoutOutput;
 use crate::sent::{SentJob, SentJobs};
 use crate::session::Now;
 use crate::share::{RejectReason, Submission};
-use crate::sink::{AcceptedShare, FoundBlock};
+use crate::sink::AcceptedShare;
 use crate::vardiff::{Vardiff, VardiffLimits};
 
 /// The version bits that Sv2 miners may roll: the general purpose bits of BIP 323.
 pub(super) const VERSION_BITS: u32 = 0x1fff_ffe0;
+
+const ZEROS: &[u8] = &[0; MAX_MINER_BYTES];
 
 /// The two kinds of channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,11 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Bytes of both extranonces. A standard channel's are all the server's.
-    pub const fn extranonce_bytes(self) -> usize {
-        SERVER_EXTRANONCE_BYTES
-            + match self {
-                Self::Standard => MINER_EXTRANONCE_BYTES,
-                Self::Extended(bytes) => bytes,
-            }
+    pub const fn extranonce_bytes(self, layout: Layout) -> usize {
+        match self {
+            Self::Standard => layout.bytes(),
+            Self::Extended(bytes) => layout.server_bytes() + bytes,
+        }
     }
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Terms {
     pub identity: Arc<Identity>,
     pub payout: PayoutOutput,
     /// Chosen by the server; unique among all channels of the box.
-    pub extranonce: [u8; SERVER_EXTRANONCE_BYTES],
+    pub extranonce: Extranonce,
     pub vardiff: Vardiff,
     pub limits: VardiffLimits,
     /// What the miner says of itself, hashes a second.
@@ -59,7 +61,7 @@ pub(super) struct Channel {
     pub kind: Kind,
     pub identity: Arc<Identity>,
     payout: PayoutOutput,
-    extranonce: [u8; SERVER_EXTRANONCE_BYTES],
+    extranonce: Extranonce,
     pub vardiff: Vardiff,
     limits: VardiffLimits,
     /// What it was told last.
@@ -159,21 +161,30 @@ impl Channel {
 
     /// This channel's coinbase for a job.
     pub fn coinbase(&self, job: &Job) -> Result<Arc<Coinbase>, CoinbaseError> {
-        job.coinbase(&self.payout, self.kind.extranonce_bytes())
+        job.coinbase(&self.payout, self.extranonce_bytes())
+    }
+
+    const fn extranonce_bytes(&self) -> usize {
+        self.kind.extranonce_bytes(self.extranonce.layout())
     }
 
     /// What the server's part of the extranonce is, on the wire.
     pub fn extranonce_prefix(&self) -> Vec<u8> {
-        let mut prefix = self.extranonce.to_vec();
+        let mut prefix = self.extranonce.server().to_vec();
         if self.kind == Kind::Standard {
-            prefix.resize(self.kind.extranonce_bytes(), 0);
+            prefix.resize(self.extranonce_bytes(), 0);
         }
         prefix
     }
 
+    /// What stands in a standard channel's coinbases where others have the miner's part.
+    fn zeros(&self) -> &'static [u8] {
+        ZEROS.get(..self.extranonce.layout().miner_bytes()).unwrap_or_default()
+    }
+
     /// The merkle root of a standard channel's headers.
     pub fn root(&self, job: &Job, coinbase: &Coinbase) -> TxMerkleNode {
-        job.template.merkle_root(coinbase.txid(&self.extranonce, &[0; MINER_EXTRANONCE_BYTES]))
+        job.template.merkle_root(coinbase.txid(self.extranonce.server(), self.zeros()))
     }
 
     /// The header time that a job begins with. On the same block never one that an earlier job began with:
@@ -215,27 +226,24 @@ impl Channel {
         now: Now,
     ) -> Result<(AcceptedShare, Difficulty), RejectReason> {
         let (sent, late) = self.sent.find(submitted.job_id, now.ms)?;
-        let zeros = [0; MINER_EXTRANONCE_BYTES];
+        let server = self.extranonce.server();
         let (root, miner) = match (self.kind, submitted.extranonce, sent.root) {
-            (Kind::Standard, None, Some(root)) => (root, &zeros[..]),
+            (Kind::Standard, None, Some(root)) => (root, self.zeros()),
             (Kind::Extended(bytes), Some(miner), _) if miner.len() == bytes => {
-                (sent.job.template.merkle_root(sent.coinbase.txid(&self.extranonce, miner)), miner)
+                (sent.job.template.merkle_root(sent.coinbase.txid(server, miner)), miner)
             }
             (Kind::Extended(_), Some(_), _) => return Err(RejectReason::BadExtranonce),
             _ => return Err(RejectReason::Malformed),
         };
         let difficulty = sent.difficulty;
-        let solved = submitted.share.judge(&sent.job, root, difficulty.target(), VERSION_BITS, now.unix)?;
-        // On a tip that is past it is work, but no block any more.
-        let block = (solved.block && !late)
-            .then(|| FoundBlock::new(&sent.job, &solved, &sent.coinbase, &self.extranonce, miner))
-            .flatten();
+        let mask = VERSION_BITS & sent.job.version_mask;
+        let solved = submitted.share.judge(&sent.job, root, difficulty.target(), mask, now.unix)?;
+        let share = AcceptedShare::new(&self.identity, sent, &solved, late, (server, miner));
         let prev_hash = sent.job.template.prev_hash;
         if !self.sent.note_share(prev_hash, &solved) {
             return Err(RejectReason::Duplicate);
         }
-        let identity = Arc::clone(&self.identity);
-        Ok((AcceptedShare { identity, work: difficulty.work(), hash: solved.hash, block }, difficulty))
+        Ok((share, difficulty))
     }
 }
 

@@ -10,6 +10,7 @@ use stratum_core::mining_sv2::{
     NewMiningJob, OpenMiningChannelError, SetNewPrevHash, SetTarget, SubmitSharesError, SubmitSharesSuccess,
 };
 
+use super::channel::VERSION_BITS;
 use super::noise::{Broken, CHANNEL_BIT, Link};
 use crate::coinbase::Coinbase;
 use crate::job::Job;
@@ -178,7 +179,7 @@ pub(super) const fn code(reason: RejectReason) -> &'static str {
 fn fixed_fields(job: &Job, coinbase: &Coinbase) -> Vec<u8> {
     let template = &job.template;
     let mut bytes = template.version.to_le_bytes().to_vec();
-    bytes.push(u8::from(true));
+    bytes.push(u8::from(job.version_mask & VERSION_BITS != 0));
     // A block has far fewer than 2^255 transactions, and a coinbase far less than 64 KiB.
     bytes.push(template.merkle_path.len() as u8);
     template.merkle_path.iter().for_each(|node| bytes.extend_from_slice(node.as_byte_array()));

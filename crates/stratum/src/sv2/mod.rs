@@ -38,8 +38,8 @@ impl Protocol for Sv2 {
     const SPEAKS: Spoken = Spoken::Sv2;
     type Session = Session;
 
-    fn open(&self, _: Now) -> Session {
+    fn open(&self, _: Now) -> Option<Session> {
         let (settings, extranonces) = (Arc::clone(&self.settings), Arc::clone(&self.extranonces));
-        Session::new(settings, extranonces, self.authority.clone())
+        Some(Session::new(settings, extranonces, self.authority.clone()))
     }
 }

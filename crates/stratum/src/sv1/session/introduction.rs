@@ -41,11 +41,12 @@ impl Session {
         out.bytes.line(&message::result(request.id, &Value::Object(answer)));
     }
 
-    /// The version bits that the miner may roll from now on.
+    /// The version bits that the miner may roll from now on; fewer when a job comes that allows fewer.
     fn roll_versions(&mut self, wanted: Option<&Value>) -> u32 {
         let wanted = wanted.and_then(Value::as_str).and_then(hex_u32).unwrap_or(u32::MAX);
         self.version_mask = wanted & VERSION_ROLLING_MASK;
-        self.version_mask
+        self.told_mask = self.version_mask & self.current.as_ref().map_or(u32::MAX, |job| job.version_mask);
+        self.told_mask
     }
 
     /// The device takes nothing easier than this; 0: it takes anything. Whether it can be had.
@@ -71,7 +72,7 @@ impl Session {
         }
         self.subscribed = true;
         // cpuminer and NerdMiner take the first line for this answer, whatever it is.
-        out.bytes.line(&message::subscribed(request.id, self.extranonce1));
+        out.bytes.line(&message::subscribed(request.id, &self.extranonce));
         self.wants_job = true;
     }
 

@@ -16,11 +16,12 @@ use poolbox_accounting::{Difficulty, Identity};
 use serde_json::json;
 
 use super::message::{self, ErrorCode, Line, Lines, Request};
-use crate::coinbase::{MINER_EXTRANONCE_BYTES, SERVER_EXTRANONCE_BYTES};
+use crate::coinbase::CoinbaseError;
+use crate::extranonce::Extranonce;
 use crate::job::Job;
 use crate::payout::PayoutOutput;
 use crate::sent::{SentJob, SentJobs};
-use crate::session::{NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
+use crate::session::{NO_ROOM, NOTIFY_EVERY_MS, Now, Outbox, PROBE_MS, SessionSettings};
 use crate::sink::{News, Protocol, WorkerChange, WorkerSeen};
 use crate::vardiff::{Vardiff, VardiffLimits};
 use submit::Waiting;
@@ -36,7 +37,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<SessionSettings>,
-    extranonce1: [u8; SERVER_EXTRANONCE_BYTES],
+    extranonce: Extranonce,
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
     user_agent: Arc<str>,
@@ -51,7 +52,10 @@ pub struct Session {
     workers: BTreeMap<String, Arc<Identity>>,
     /// Whom its coinbases pay: settled by the first user name.
     payout: Option<PayoutOutput>,
+    /// The version bits that it may roll as far as we are concerned; the job may allow fewer …
     version_mask: u32,
+    /// … and which it was told of.
+    told_mask: u32,
     /// The server's, but for what the device demands.
     limits: VardiffLimits,
     vardiff: Vardiff,
@@ -72,13 +76,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection that was just opened. `extranonce1` is unique among the open ones.
-    pub fn new(settings: Arc<SessionSettings>, extranonce1: [u8; SERVER_EXTRANONCE_BYTES], now: Now) -> Self {
+    /// A connection that was just opened. `extranonce` is unique among the open ones.
+    pub fn new(settings: Arc<SessionSettings>, extranonce: Extranonce, now: Now) -> Self {
         let limits = settings.limits;
         let vardiff = Vardiff::new(settings.start, limits, now.ms);
         Self {
             settings,
-            extranonce1,
+            extranonce,
             partial: Vec::new(),
             user_agent: Arc::from(""),
             subscribed: false,
@@ -88,6 +92,7 @@ impl Session {
             workers: BTreeMap::new(),
             payout: None,
             version_mask: 0,
+            told_mask: 0,
             limits,
             vardiff,
             remembered: None,
@@ -190,28 +195,35 @@ impl Session {
     fn notify(&mut self, now: Now, out: &mut Outbox) {
         let Some(job) = self.current.clone().filter(|_| self.subscribed) else { return };
         let Some(payout) = &self.payout else { return };
-        let coinbase = match job.coinbase(payout, SERVER_EXTRANONCE_BYTES + MINER_EXTRANONCE_BYTES) {
+        let coinbase = match job.coinbase(payout, self.extranonce.layout().bytes()) {
             Ok(coinbase) => coinbase,
+            Err(CoinbaseError::NoRoom) => return out.close = Some(NO_ROOM),
             Err(error) => return out.halt = Some(error),
         };
         if self.started_ms.is_none() {
             self.choose_start(now);
         }
-        let hardest = self.limits.max.min(Difficulty::not_above(job.network_target));
+        let hardest = self.limits.max.min(Difficulty::not_above(job.hardest));
         self.vardiff.set_max(hardest);
         let difficulty = self.vardiff.difficulty();
         if self.told != Some(difficulty) {
             self.told = Some(difficulty);
             out.bytes.line(&message::set_difficulty(difficulty));
         }
-        let last = self.sent.newest().map(|last| (last.job.number, last.job.template.prev_hash));
-        let clean = last.is_none_or(|(_, prev_hash)| prev_hash != job.template.prev_hash);
-        let again = last.is_some_and(|(number, _)| number == job.number);
+        let mask = self.version_mask & job.version_mask;
+        if mask != self.told_mask {
+            self.told_mask = mask;
+            out.bytes.line(&message::set_version_mask(mask));
+        }
+        let last = self.sent.newest().map(|last| &last.job);
+        let clean = last.is_none_or(|last| !last.template.is_beside(&job.template));
+        let same_block = last.is_some_and(|last| last.template.prev_hash == job.template.prev_hash);
+        let again = last.is_some_and(|last| last.number == job.number);
         self.resent = if again { self.resent.wrapping_add(1) } else { 0 };
         // Miners restart extranonce2 at every notify, and another template may say the same: a later ntime
         // keeps their work new.
         let fresh = now.unix.max(job.template.time);
-        let time = if clean { fresh } else { fresh.max(self.notified_time.saturating_add(1)) };
+        let time = if same_block { fresh.max(self.notified_time.saturating_add(1)) } else { fresh };
         let id = job.number.get() << 8 | u32::from(self.resent);
         out.bytes.line(&message::notify(id, &job, &coinbase, time, clean));
         self.started_ms.get_or_insert(now.ms);

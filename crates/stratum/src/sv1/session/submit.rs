@@ -6,10 +6,10 @@ use bitcoin::BlockHash;
 use poolbox_accounting::{Difficulty, Identity};
 
 use super::Session;
-use crate::coinbase::MINER_EXTRANONCE_BYTES;
+use crate::extranonce::MAX_MINER_BYTES;
 use crate::session::{Now, Outbox};
 use crate::share::{RejectReason, Submission};
-use crate::sink::{AcceptedShare, FoundBlock, News, RejectedShare};
+use crate::sink::{AcceptedShare, News, RejectedShare};
 use crate::sv1::message::{self, ErrorCode, Lines, Request, hex_u32};
 
 /// A share that is on its way to the disk.
@@ -55,17 +55,19 @@ impl Session {
     ) -> Result<(AcceptedShare, Difficulty), RejectReason> {
         let Fields { job, extranonce2, time, nonce, version_bits } =
             Fields::read(request).ok_or(RejectReason::Malformed)?;
-        let mut miner = [0; MINER_EXTRANONCE_BYTES];
-        hex::decode_to_slice(extranonce2, &mut miner).map_err(|_| RejectReason::BadExtranonce)?;
+        let mut miner = [0; MAX_MINER_BYTES];
+        let miner = miner.get_mut(..self.extranonce.layout().miner_bytes()).unwrap_or_default();
+        hex::decode_to_slice(extranonce2, miner).map_err(|_| RejectReason::BadExtranonce)?;
+        let extranonce = (self.extranonce.server(), &*miner);
         let job = hex_u32(job).ok_or(RejectReason::UnknownJob)?;
         let (sent, late) = self.sent.find(job, now.ms)?;
-        let (template, mask) = (&sent.job.template, self.version_mask);
+        let (template, mask) = (&sent.job.template, self.version_mask & sent.job.version_mask);
         let version = match version_bits {
             Some(bits) if bits & !mask != 0 => return Err(RejectReason::BadVersion),
             Some(bits) => (template.version & !mask) | bits,
             None => template.version,
         };
-        let root = template.merkle_root(sent.coinbase.txid(&self.extranonce1, &miner));
+        let root = template.merkle_root(sent.coinbase.txid(extranonce.0, extranonce.1));
         let difficulty = sent.difficulty;
         let solved = Submission { time, nonce, version }.judge(
             &sent.job,
@@ -74,16 +76,12 @@ impl Session {
             mask,
             now.unix,
         )?;
-        // On a tip that is past it is work, but no block any more.
-        let block = (solved.block && !late)
-            .then(|| FoundBlock::new(&sent.job, &solved, &sent.coinbase, &self.extranonce1, &miner))
-            .flatten();
+        let share = AcceptedShare::new(identity, sent, &solved, late, extranonce);
         let prev_hash = template.prev_hash;
         if !self.sent.note_share(prev_hash, &solved) {
             return Err(RejectReason::Duplicate);
         }
-        let identity = Arc::clone(identity);
-        Ok((AcceptedShare { identity, work: difficulty.work(), hash: solved.hash, block }, difficulty))
+        Ok((share, difficulty))
     }
 
     /// The next `count` shares were kept, or could not be.

@@ -12,7 +12,8 @@ use stratum_core::mining_sv2::{
 };
 
 use super::{Session, Stop, seen};
-use crate::coinbase::{MAX_MINER_EXTRANONCE_BYTES, MINER_EXTRANONCE_BYTES};
+use crate::coinbase::MAX_MINER_EXTRANONCE_BYTES;
+use crate::extranonce::Layout;
 use crate::payout::PayoutOutput;
 use crate::session::{Now, Outbox};
 use crate::sink::WorkerChange;
@@ -68,7 +69,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let wanted = Wanted {
             request_id: message.request_id,
-            kind: Kind::Extended(usize::from(message.min_extranonce_size).max(MINER_EXTRANONCE_BYTES)),
+            kind: Kind::Extended(message.min_extranonce_size.into()),
             user: message.user_identity.as_bytes(),
             nominal: message.nominal_hash_rate,
             max_target: number(&message.max_target),
@@ -82,7 +83,7 @@ impl Session {
             Err(code) => return Ok(self.writer(out).open_error(wanted.request_id, code)?),
         };
         if let Some(job) = &self.current {
-            channel.settle_difficulty(Difficulty::not_above(job.network_target));
+            channel.settle_difficulty(Difficulty::not_above(job.hardest));
         }
         self.welcome(wanted.request_id, &channel, out)?;
         self.channels.push(channel);
@@ -101,12 +102,18 @@ impl Session {
             hashrate: Some(f64::from(wanted.nominal)),
         };
         let start = Start::choose(&about, self.settings.network, self.settings.start);
-        let group = self.group(&payout, wanted.kind.extranonce_bytes());
+        let extranonce = self
+            .extranonces
+            .next()
+            .ok_or(mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED)?;
+        let kind = sized(wanted.kind, extranonce.layout())
+            .ok_or(mining::ERROR_CODE_OPEN_MINING_CHANNEL_MIN_EXTRANONCE_SIZE_TOO_LARGE)?;
+        let group = self.group(&payout, kind.extranonce_bytes(extranonce.layout()));
         let terms = Terms {
-            kind: wanted.kind,
+            kind,
             identity,
             payout,
-            extranonce: self.extranonces.next(),
+            extranonce,
             vardiff: Vardiff::begin(start, limits, now.ms),
             limits,
             nominal: wanted.nominal,
@@ -136,15 +143,10 @@ impl Session {
         if self.channels.len() >= MAX_CHANNELS {
             return Err(mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED);
         }
-        if let Kind::Extended(bytes) = wanted.kind {
-            if self.setup.as_ref().is_some_and(|setup| setup.standard_jobs) {
-                let code =
-                    mining::ERROR_CODE_OPEN_MINING_CHANNEL_EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS;
-                return Err(code);
-            }
-            if bytes > MAX_MINER_EXTRANONCE_BYTES {
-                return Err(mining::ERROR_CODE_OPEN_MINING_CHANNEL_MIN_EXTRANONCE_SIZE_TOO_LARGE);
-            }
+        if wanted.kind != Kind::Standard && self.setup.as_ref().is_some_and(|setup| setup.standard_jobs) {
+            let code =
+                mining::ERROR_CODE_OPEN_MINING_CHANNEL_EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS;
+            return Err(code);
         }
         if !is_hash_rate(wanted.nominal) {
             return Err(mining::ERROR_CODE_OPEN_MINING_CHANNEL_INVALID_NOMINAL_HASHRATE);
@@ -243,6 +245,16 @@ impl Session {
         if !self.channels.iter().any(|channel| channel.group == group) {
             self.groups.retain(|empty| empty.id != group);
         }
+    }
+}
+
+/// The kind with as many bytes for the miner as it gets: of an upstream's coinbase, what the layout has; of our
+/// own, also more. None when it wants more than that.
+fn sized(wanted: Kind, layout: Layout) -> Option<Kind> {
+    let most = if layout == Layout::OWN { MAX_MINER_EXTRANONCE_BYTES } else { layout.miner_bytes() };
+    match wanted {
+        Kind::Standard => Some(Kind::Standard),
+        Kind::Extended(least) => (least <= most).then_some(Kind::Extended(least.max(layout.miner_bytes()))),
     }
 }
 

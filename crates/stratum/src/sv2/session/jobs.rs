@@ -20,7 +20,8 @@ use crate::sv2::message::{Activation, Writer};
 #[derive(Clone, Copy)]
 struct Sending<'a> {
     job: &'a Arc<Job>,
-    /// It is sent with the hash of the block before it: that block, or the channel, is new.
+    /// It is sent with the hash of the block before it: that block or the channel is new, or earlier jobs are
+    /// over.
     with_prev_hash: bool,
     now: Now,
 }
@@ -28,8 +29,8 @@ struct Sending<'a> {
 impl Session {
     pub(super) fn try_on_job(&mut self, job: &Arc<Job>, now: Now, out: &mut Outbox) -> Result<(), Stop> {
         let earlier = self.current.replace(Arc::clone(job));
-        let new_block = earlier.is_none_or(|earlier| earlier.template.prev_hash != job.template.prev_hash);
-        let hardest = Difficulty::not_above(job.network_target);
+        let new_block = earlier.is_none_or(|earlier| !earlier.template.is_beside(&job.template));
+        let hardest = Difficulty::not_above(job.hardest);
         let all: Vec<usize> = (0..self.channels.len()).collect();
         for &position in &all {
             self.settle(position, hardest, out)?;
@@ -42,7 +43,7 @@ impl Session {
 
     pub(super) fn try_on_tick(&mut self, now: Now, out: &mut Outbox) -> Result<(), Stop> {
         let Some(job) = self.current.clone() else { return Ok(()) };
-        let hardest = Difficulty::not_above(job.network_target);
+        let hardest = Difficulty::not_above(job.hardest);
         let user_agent = self.user_agent();
         let mut due = Vec::new();
         for position in 0..self.channels.len() {
@@ -72,7 +73,7 @@ impl Session {
         changed.sort_unstable();
         changed.dedup();
         let Some(job) = self.current.clone() else { return Ok(()) };
-        let hardest = Difficulty::not_above(job.network_target);
+        let hardest = Difficulty::not_above(job.hardest);
         let mut due = Vec::new();
         for id in changed {
             if let Some(position) = self.position(id)

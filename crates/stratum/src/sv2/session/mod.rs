@@ -24,9 +24,9 @@ use super::channel::{Channel, Submitted};
 use super::message::Writer;
 use super::noise::{Broken, Header, Link, Step};
 use crate::coinbase::CoinbaseError;
+use crate::extranonce::Extranonces;
 use crate::job::Job;
-use crate::server::Extranonces;
-use crate::session::{Now, Outbox, SessionSettings};
+use crate::session::{NO_ROOM, Now, Outbox, SessionSettings};
 use crate::sink::{News, Protocol, WorkerChange, WorkerSeen};
 use channels::Group;
 use setup::Setup;
@@ -49,7 +49,10 @@ impl From<Broken> for Stop {
 
 impl From<CoinbaseError> for Stop {
     fn from(error: CoinbaseError) -> Self {
-        Self::Coinbase(error)
+        match error {
+            CoinbaseError::NoRoom => Self::Broken(Broken(NO_ROOM)),
+            error => Self::Coinbase(error),
+        }
     }
 }
 

@@ -16,12 +16,15 @@ fn cgminer_that_asks_for_its_old_session_gets_a_fresh_one() {
 
 #[test]
 fn no_extranonce_returns_while_the_server_runs() {
-    let extranonces = Arc::new(crate::server::Extranonces::new());
+    let extranonces = Arc::new(crate::Extranonces::new());
     let port = crate::sv1::Sv1::new(Arc::new(settings(WIDE)), extranonces);
     let mut seen = std::collections::HashSet::new();
     for _ in 0..1_000 {
         use crate::server::Protocol;
-        assert!(seen.insert(port.open(START).extranonce1), "one that a closed connection had");
+        assert!(
+            seen.insert(port.open(START).unwrap().extranonce.server().to_vec()),
+            "one that a closed connection had"
+        );
     }
 }
 

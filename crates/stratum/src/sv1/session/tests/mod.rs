@@ -5,6 +5,7 @@ mod first;
 mod industrial;
 mod jobs;
 mod lines;
+mod proxy;
 mod shares;
 mod small;
 mod workers;
@@ -32,7 +33,7 @@ struct Talk(Session);
 impl Talk {
     /// A session of a server like this, with nothing to mine yet.
     fn idle(settings: SessionSettings) -> Self {
-        Self(Session::new(Arc::new(settings), EXTRANONCE1, START))
+        Self(Session::new(Arc::new(settings), EXTRANONCE1.into(), START))
     }
 
     fn with(&mut self, event: impl FnOnce(&mut Session, &mut Outbox)) -> Outbox {

@@ -3,6 +3,7 @@
 
 mod channels;
 mod jobs;
+mod proxy;
 mod setup;
 mod shares;
 
