@@ -38,6 +38,7 @@ pub struct RawUpstream {
     user: String,
     #[serde(default = "usual_password")]
     password: String,
+    ca_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for RawUpstream {
@@ -124,12 +125,12 @@ impl Origin {
                 "[template_provider] has no use in mode = \"proxy\", where jobs come from [upstream]; remove one of them",
             );
         }
-        let Some(RawUpstream { url, user, password }) = upstream else {
+        let Some(RawUpstream { url, user, password, ca_file }) = upstream else {
             return wrong(
                 "[upstream] is missing: mode = \"proxy\" needs the url and the user of the pool that it mines for",
             );
         };
-        let config = UpstreamConfig { url, user, password };
+        let config = UpstreamConfig { url, user, password, ca_file };
         config.check().map_err(|error| Misconfigured::new(format!("upstream.{error}")))?;
         Ok(Self::Upstream(config))
     }

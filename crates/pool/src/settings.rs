@@ -341,7 +341,8 @@ mod tests {
         for (text, key) in [
             (PROXY.replace("[upstream]", "[elsewhere]"), "elsewhere"),
             (PROXY.split("[upstream]").next().unwrap().to_owned(), "[upstream]"),
-            (PROXY.replace("stratum+tcp", "stratum+ssl"), "upstream.url"),
+            (PROXY.replace("stratum+tcp", "http"), "upstream.url"),
+            (format!("{PROXY}\nca_file = \"/c\""), "upstream.ca_file"),
             (PROXY.replace("url =", "# no"), "url"),
             (PROXY.replace("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4.box", ""), "upstream.user"),
             (PROXY.replace("\"proxy\"", "\"solo\""), "[upstream]"),

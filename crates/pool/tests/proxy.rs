@@ -149,9 +149,21 @@ async fn a_proxy_behind_a_proxy_has_little_room_and_works_the_same() {
     let mut upstream = Pool::solo(&node, "");
     let above = upstream.start_with_work().await;
     // Of the 12 bytes of the upstream the first proxy gives on 4.
-    let mut first = Pool::proxy(&node, "", &above.stratum_v1, &address(9));
+    let mut first =
+        Pool::proxy(&node, "[stratum_v1_tls]\nlisten = '127.0.0.1:0'", &above.stratum_v1, &address(9));
     let between = first.start_with_work().await;
-    let mut second = Pool::proxy(&node, "stale_after_s = 2", &between.stratum_v1, "garage.second");
+    // Between the two all is encrypted, once the second knows the certificate that the first made.
+    let tls = between.stratum_v1_tls.unwrap();
+    let url = tls.url.replace("127.0.0.1", "localhost");
+    let mut stranger = Pool::proxy(&node, "", &url, "garage.second");
+    stranger.start().await;
+    let untrusted = |status: &Status| {
+        status.source.trouble.as_ref().is_some_and(|trouble| trouble.contains("upstream.ca_file"))
+    };
+    stranger.until("the certificate is not trusted", untrusted).await;
+    assert!(stranger.stop().success());
+    let user = format!("garage.second\nca_file = '{}'", tls.certificate_file.display());
+    let mut second = Pool::proxy(&node, "stale_after_s = 2", &url, &user);
     let started = second.start_with_work().await;
     let mut miner = second.miner().await;
     let subscribed = miner.ask("mining.subscribe", serde_json::json!(["test"])).await.unwrap();

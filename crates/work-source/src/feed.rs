@@ -94,7 +94,10 @@ impl Feed {
             let previous = self.tip.replace(Tip { hash, since: Instant::now() }).map(|tip| tip.hash);
             self.known.retain(|_, known| Some(known.template.prev_hash) == previous);
         }
-        self.known.insert(template.id, provided);
+        // Of an upstream's jobs no block is ever submitted, and their coinbases are large.
+        if template.upstream.is_none() {
+            self.known.insert(template.id, provided);
+        }
         if self.known.len() > KNOWN_TEMPLATES {
             self.known.pop_first();
         }

@@ -147,6 +147,18 @@ pub enum Outage {
         /// What the system said.
         reason: String,
     },
+    /// It does not prove who it is.
+    #[error(
+        "the upstream pool at {address} speaks no TLS, or shows a certificate that is not trusted ({reason}): \
+         compare upstream.url with what the pool says, and name its certificate in upstream.ca_file if it \
+         made it itself"
+    )]
+    UpstreamUntrusted {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Connected, but what must be answered is not.
     #[error(
         "{0} accepts connections but does not answer as a Stratum V1 pool; is upstream.url its Stratum V1 port?"

@@ -41,6 +41,7 @@ impl ScriptedPool {
             url: format!("stratum+tcp://{}", self.listener.local_addr().unwrap()),
             user: "somebody.box".into(),
             password: "secret".into(),
+            ca_file: None,
         }
     }
 

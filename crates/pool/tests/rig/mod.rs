@@ -56,9 +56,10 @@ impl Pool {
         Self::with(node, "coinbase_descriptor_file = 'descriptor'", &provider)
     }
 
-    /// One in mode proxy, as `user` of the pool at `url`.
+    /// One in mode proxy, as `user` of the pool at `url`; more of `[upstream]` may follow `user`.
     pub fn proxy(node: &TestNode, settings: &str, url: &str, user: &str) -> Self {
-        let upstream = format!("[upstream]\nurl = '{url}'\nuser = '{user}'\npassword = 'hunter2'");
+        let (user, more) = user.split_once('\n').unwrap_or((user, ""));
+        let upstream = format!("[upstream]\nurl = '{url}'\nuser = '{user}'\npassword = 'hunter2'\n{more}");
         Self::with(node, &format!("mode = 'proxy'\n{settings}"), &upstream)
     }
 

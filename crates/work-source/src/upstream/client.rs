@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
     pub fn greet(&self, out: &mut Outbox) {
         let options = json!({
             "version-rolling.mask": format!("{WANTED_MASK:08x}"),
-            "version-rolling.min-bit-count": 0,
+            "version-rolling.min-bit-count": 2,
         });
         let agent = concat!("poolbox/", env!("CARGO_PKG_VERSION"));
         let UpstreamConfig { user, password, .. } = self.config;
@@ -210,7 +210,7 @@ impl<'a> Client<'a> {
             }
             id if self.unanswered.remove(&id).is_some() => {
                 match outcome {
-                    Ok(said) if said == json!(true) => self.tally.accepted(),
+                    Ok(Value::Bool(true)) => self.tally.accepted(),
                     Ok(_) => self.tally.rejected(&Refusal::bare()),
                     Err(refusal) => self.tally.rejected(&refusal),
                 }

@@ -108,8 +108,8 @@ impl Notify {
         }
         let script = input.script_sig.as_bytes();
         let height = height(script).map_err(|_| "a coinbase without the height of its block")?;
-        let values = coinbase.output.iter().map(|output| Sats::new(output.value.to_sat()));
-        let value = values.fold(Some(Sats::ZERO), |sum, value| sum?.checked_add(value));
+        let mut values = coinbase.output.iter().map(|output| Sats::new(output.value.to_sat()));
+        let value = values.try_fold(Sats::ZERO, Sats::checked_add);
         Ok(Template {
             id: TemplateId::fresh(),
             version: self.version,

@@ -13,6 +13,7 @@ use super::UpstreamConfig;
 use super::client::{Client, Outbox};
 use super::line::Lines;
 use super::tally::{Upstream, UpstreamShare};
+use super::tls::Tls;
 use crate::feed::{Call, Feed, Provided};
 use crate::outage::Outage;
 use crate::session::{End, meanwhile};
@@ -27,6 +28,11 @@ const FIRST_JOB: Duration = Duration::from_secs(10);
 /// How long the upstream may say nothing: most send a job at least every minute.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 const TICK: Duration = Duration::from_secs(1);
+
+/// A socket, or TLS over one.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// How a connection ended.
 pub struct Ended {
@@ -45,10 +51,11 @@ impl From<End> for Ended {
 pub async fn run(
     config: &UpstreamConfig,
     endpoint: &Endpoint,
+    tls: Option<&Tls>,
     upstream: &Upstream,
     feed: &mut Feed,
 ) -> Ended {
-    let stream = match meanwhile(feed, connect(config, endpoint)).await {
+    let stream = match meanwhile(feed, connect(config, endpoint, tls)).await {
         None => return End::Stopped.into(),
         Some(Err(outage)) => return End::Failed(outage).into(),
         Some(Ok(stream)) => stream,
@@ -135,7 +142,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
     }
 }
 
-async fn connect(config: &UpstreamConfig, endpoint: &Endpoint) -> Result<TcpStream, Outage> {
+async fn connect(
+    config: &UpstreamConfig,
+    endpoint: &Endpoint,
+    tls: Option<&Tls>,
+) -> Result<Box<dyn Stream>, Outage> {
     let address = || config.url.clone();
     let unreachable = |error: std::io::Error| match error.kind() {
         ErrorKind::ConnectionRefused => Outage::UpstreamRefused(address()),
@@ -149,5 +160,11 @@ async fn connect(config: &UpstreamConfig, endpoint: &Endpoint) -> Result<TcpStre
         }
     };
     tcp::prepare(&stream).map_err(unreachable)?;
-    Ok(stream)
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let untrusted = |reason: String| Outage::UpstreamUntrusted { address: address(), reason };
+    match timeout(CONNECT, tls.connect(stream)).await {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(error)) => Err(untrusted(error.to_string())),
+        Err(_) => Err(untrusted("no answer".into())),
+    }
 }

@@ -219,7 +219,7 @@ mod tests {
 
     fn upstream() -> Upstream {
         let [url, user, password] = ["stratum+tcp://a:1", "me", "x"].map(str::to_owned);
-        Upstream::new(&UpstreamConfig { url, user, password })
+        Upstream::new(&UpstreamConfig { url, user, password, ca_file: None })
     }
 
     fn share(session: u64) -> UpstreamShare {

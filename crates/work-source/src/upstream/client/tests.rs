@@ -6,8 +6,16 @@ use super::*;
 use crate::upstream::UpstreamJob;
 use crate::upstream::job::fixture::notify;
 
+/// The template that an event led to.
+type Offered = Result<Option<Template>, Outage>;
+
 fn config() -> UpstreamConfig {
-    UpstreamConfig { url: "stratum+tcp://pool:1".into(), user: "me.box".into(), password: "x".into() }
+    UpstreamConfig {
+        url: "stratum+tcp://pool:1".into(),
+        user: "me.box".into(),
+        password: "x".into(),
+        ca_file: None,
+    }
 }
 
 /// A client and all that it said and offered.
@@ -24,20 +32,20 @@ impl<'a> Talk<'a> {
         Self { client: Client::new(config, "pool", tally, now), tally, now, out: Outbox::default() }
     }
 
-    fn hear(&mut self, line: &Value) -> Result<Option<Template>, Outage> {
+    fn hear(&mut self, line: &Value) -> Offered {
         self.client.on_line(line.to_string().as_bytes(), self.now, &mut self.out)?;
         Ok(self.out.template.take())
     }
 
-    fn answer(&mut self, id: u64, result: Value) -> Result<Option<Template>, Outage> {
+    fn answer(&mut self, id: u64, result: Value) -> Offered {
         self.hear(&json!({"id": id, "result": result, "error": null}))
     }
 
-    fn told(&mut self, method: &str, params: Value) -> Result<Option<Template>, Outage> {
+    fn told(&mut self, method: &str, params: Value) -> Offered {
         self.hear(&json!({"id": null, "method": method, "params": params}))
     }
 
-    fn waits(&mut self, seconds: u64) -> Result<Option<Template>, Outage> {
+    fn waits(&mut self, seconds: u64) -> Offered {
         self.now += Duration::from_secs(seconds);
         self.client.on_tick(self.now, &mut self.out)?;
         Ok(self.out.template.take())
@@ -72,7 +80,7 @@ fn tally() -> Upstream {
 #[test]
 fn a_job_is_offered_when_all_that_belongs_to_it_is_known_in_any_order() {
     let (config, tally) = (config(), tally());
-    let steps: [fn(&mut Talk<'_>) -> Result<Option<Template>, Outage>; 4] = [
+    let steps: [fn(&mut Talk<'_>) -> Offered; 4] = [
         |talk| talk.answer(2, json!([[], "01020304", 8])),
         |talk| talk.answer(3, json!(true)),
         |talk| talk.told("mining.set_difficulty", json!([0.5])),
