@@ -11,6 +11,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub struct Backoff {
     next: Duration,
     longest: Duration,
+    /// Who was served for less does not start over.
+    steady: Duration,
 }
 
 impl Backoff {
@@ -21,12 +23,20 @@ impl Backoff {
 
     /// With another longest delay.
     pub fn up_to(longest: Duration) -> Self {
-        Self { next: SHORTEST, longest }
+        Self { next: SHORTEST, longest, steady: Duration::ZERO }
     }
 
-    /// Starts over: the last attempt was a success.
-    pub fn reset(&mut self) {
-        self.next = SHORTEST;
+    /// For somebody else's machine, which is not to be troubled: only a connection that lasted as long as the
+    /// longest delay is a reason to start over.
+    pub fn with_strangers(longest: Duration) -> Self {
+        Self { steady: longest, ..Self::up_to(longest) }
+    }
+
+    /// Starts over: the last attempt was a success, and lasted for so long.
+    pub fn served(&mut self, time: Duration) {
+        if time >= self.steady {
+            self.next = SHORTEST;
+        }
     }
 
     /// The delay before the next attempt.
@@ -50,7 +60,19 @@ mod tests {
         assert!(first <= SHORTEST && first >= SHORTEST * 3 / 4);
         let last = (0..8).map(|_| backoff.delay()).last().unwrap();
         assert!(last <= LONGEST && last >= LONGEST * 3 / 4);
-        backoff.reset();
+        backoff.served(Duration::ZERO);
+        assert!(backoff.delay() <= SHORTEST);
+    }
+
+    #[test]
+    fn a_stranger_that_drops_us_soon_is_not_troubled_again_at_once() {
+        let longest = Duration::from_secs(30);
+        let mut backoff = Backoff::with_strangers(longest);
+        let grown = (0..12).map(|_| backoff.delay()).last().unwrap();
+        assert!(grown <= longest && grown >= longest * 3 / 4);
+        backoff.served(Duration::from_secs(29));
+        assert!(backoff.delay() >= longest * 3 / 4);
+        backoff.served(longest);
         assert!(backoff.delay() <= SHORTEST);
     }
 }

@@ -64,13 +64,14 @@ where
     F: AsyncFnMut(&mut Feed) -> End,
 {
     loop {
+        let began = Instant::now();
         let end = session(&mut feed).await;
         feed.forget_templates();
         match end {
             End::Stopped => return,
             End::Failed(outage) => {
                 if feed.is_live() {
-                    backoff.reset();
+                    backoff.served(began.elapsed());
                 }
                 feed.wait(outage);
             }

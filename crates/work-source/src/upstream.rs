@@ -144,7 +144,7 @@ pub fn start(config: UpstreamConfig) -> Result<(WorkSource, Upstream), StartErro
     let served = upstream.clone();
     std::thread::Builder::new().name("upstream".into()).spawn(move || {
         let mut next = endpoint.clone();
-        let backoff = Backoff::up_to(LONGEST_DELAY);
+        let backoff = Backoff::with_strangers(LONGEST_DELAY);
         runtime.block_on(keep_up_with(backoff, feed, async |feed| {
             let here = std::mem::replace(&mut next, endpoint.clone());
             let ended = session::run(&config, &here, tls.as_ref(), &served, feed).await;

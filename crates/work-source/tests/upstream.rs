@@ -225,9 +225,20 @@ async fn what_is_wrong_is_told_with_its_remedy() {
     timeout(PATIENCE, new_job(&mut source.events())).await.unwrap();
     client.say(&json!({"method": "mining.notify", "params": ["bad", "00", "", "", [], "1", "1", "1", true]}));
     outage(&source, |outage| matches!(outage, Outage::UpstreamGarbled(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_not_there_yet_is_waited_for() {
+    let pool = ScriptedPool::open();
+    let (config, address) = (pool.config(), pool.listener.local_addr().unwrap());
     drop(pool);
+    let (source, _upstream) = upstream::start(config).unwrap();
     let told = outage(&source, |outage| matches!(outage, Outage::UpstreamRefused(_)));
     assert!(told.to_string().contains("upstream.url"), "{told}");
+    let pool = ScriptedPool { listener: TcpListener::bind(address).unwrap() };
+    let mut client = pool.accept();
+    client.welcome("aabbccdd", "first");
+    timeout(PATIENCE, new_job(&mut source.events())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,8 @@ use crate::vardiff::{Introduction, Start, Vardiff, VardiffLimits};
 
 /// Channels on one connection.
 pub(super) const MAX_CHANNELS: usize = 1024;
+/// Where there are only 2^16 extranonces for all.
+pub(super) const MAX_NARROW_CHANNELS: usize = 128;
 
 /// Channels that can be sent the same job: they pay the same, and their extranonces have the same size.
 #[derive(Debug)]
@@ -106,6 +108,9 @@ impl Session {
             .extranonces
             .next()
             .ok_or(mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED)?;
+        if extranonce.layout() == Layout::NARROW && self.channels.len() >= MAX_NARROW_CHANNELS {
+            return Err(mining::ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED);
+        }
         let kind = sized(wanted.kind, extranonce.layout())
             .ok_or(mining::ERROR_CODE_OPEN_MINING_CHANNEL_MIN_EXTRANONCE_SIZE_TOO_LARGE)?;
         let group = self.group(&payout, kind.extranonce_bytes(extranonce.layout()));

@@ -6,6 +6,7 @@ use poolbox_work_source::upstream::UpstreamJob;
 use tokio::sync::watch;
 
 use super::*;
+use crate::sv2::session::channels::MAX_NARROW_CHANNELS;
 
 fn with(template: &Template, change: impl FnOnce(&mut UpstreamJob)) -> Template {
     let mut upstream = template.upstream.as_deref().cloned().unwrap();
@@ -102,6 +103,18 @@ fn who_needs_more_extranonce_than_there_is_is_told_so() {
         let opened = mining::MESSAGE_TYPE_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS;
         assert_eq!(types(&talk.open_extended("garage.one", most))[0], opened);
     }
+}
+
+#[test]
+fn one_connection_cannot_take_all_that_an_upstream_with_little_room_leaves() {
+    let mut talk = talk_for(&easy(4, u32::MAX));
+    let opened = mining::MESSAGE_TYPE_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS;
+    for _ in 0..MAX_NARROW_CHANNELS {
+        assert_eq!(types(&talk.open_extended("garage.one", 2))[0], opened);
+    }
+    let heard = talk.open_extended("garage.one", 2);
+    let error: OpenMiningChannelError<'_> = heard[0].read();
+    assert_eq!(error.error_code.as_bytes(), b"channel-capacity-exhausted");
 }
 
 #[test]
