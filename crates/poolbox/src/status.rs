@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
 
+/// Outputs of a coinbase that are told of.
+const MAX_PAID: usize = 5;
+
 /// How to say it.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -58,6 +61,13 @@ fn print_pool(status: &pool::Status) {
     if let Some(trouble) = &status.source.trouble {
         println!("       no new work: {trouble}");
     }
+    if let Some(upstream) = &status.upstream {
+        let pool::Upstream { url, user, accepted, rejected, waiting, .. } = upstream;
+        let rejected: u64 = rejected.values().sum();
+        println!(
+            "       for {url} as {user}: {accepted} shares accepted there, {rejected} not, {waiting} on their way"
+        );
+    }
     for coinbase in status.job.iter().flat_map(|job| &job.coinbases).take(5) {
         println!("       {}", paid(coinbase));
     }
@@ -104,12 +114,18 @@ fn paid(coinbase: &pool::Coinbase) -> String {
         return format!("WRONG COINBASE: {mismatch}");
     }
     let paid = coinbase.outputs.iter().filter(|output| output.sats > 0);
-    let paid: Vec<_> = paid
+    let mut paid: Vec<_> = paid
         .map(|output| {
             let to = output.address.as_ref().unwrap_or(&output.script);
             format!("{} sat to {to}", output.sats)
         })
         .collect();
+    // The coinbases of some pools pay hundreds.
+    let more = paid.len().saturating_sub(MAX_PAID);
+    if more > 0 {
+        paid.truncate(MAX_PAID);
+        paid.push(format!("{more} more"));
+    }
     format!("a block pays {}", paid.join(" and "))
 }
 

@@ -5,7 +5,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use poolbox_accounting::{EpochState, Sats};
+use poolbox_accounting::{EpochState, Sats, Work};
 use poolbox_api::{mint, pool};
 use serde::Deserialize;
 
@@ -94,6 +94,9 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
     let mut owners: Vec<_> = now.pool.iter().flat_map(|pool| &pool.owners).collect();
     owners.sort_by_key(|owner| std::cmp::Reverse(owner.hashrate.hour));
     let mode = now.pool.as_ref().map(|pool| pool.mode);
+    // A box that only ever worked for another pool has one, and nothing in it.
+    let has_epochs =
+        mode != Some(pool::Mode::Proxy) || now.epochs.iter().any(|epoch| epoch.work > Work::ZERO);
     page(&Page {
         frame: Frame::of(&now, &visitor, Section::Earnings, "Earnings"),
         has_mint: app.mint.is_some(),
@@ -103,7 +106,7 @@ pub async fn show(State(app): State<Shared>, visitor: Visitor) -> Response {
         rounds: rounds(&now),
         reserves: now.mint.as_ref().map(|mint| Reserves::new(&mint.sats)),
         coinbase: now.coinbase.as_ref().map(|seen| Coinbase::new(seen, now.at)),
-        epochs: now.epochs.iter().take(MAX_EPOCHS).map(Epoch::new).collect(),
+        epochs: now.epochs.iter().filter(|_| has_epochs).take(MAX_EPOCHS).map(Epoch::new).collect(),
         owners: owners.into_iter().take(MAX_OWNERS).map(Owner::new).collect(),
         payouts: now.payouts.iter().map(|payout| Row::new(payout, now.at)).collect(),
         lightning: Lightning::of(&now, visitor.session.is_some()),

@@ -23,7 +23,24 @@ pub struct Appliance {
     dir: TempDir,
     services: Arc<Services>,
     port: u16,
-    _node: Option<TestNode>,
+    node: Option<TestNode>,
+}
+
+/// A program beside the box, ended with its test.
+pub struct Beside(Child);
+
+impl Beside {
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What the stand-in for systemd looks after.
@@ -101,7 +118,7 @@ impl Appliance {
         let unit = Arc::clone(&services);
         std::thread::spawn(move || unit.stand_in_for_the_path_unit());
         let deadline = Instant::now() + Duration::from_secs(120);
-        let this = Self { dir, services, port, _node: node };
+        let this = Self { dir, services, port, node };
         while reqwest::get(this.url("/")).await.is_err() {
             assert!(Instant::now() < deadline, "the dashboard does not answer");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -120,6 +137,32 @@ impl Appliance {
     /// What the pool was told last.
     pub fn pool_toml(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("force/pool.toml")).unwrap()
+    }
+
+    /// Another pool on the same chain, in mode solo, and its address.
+    pub fn another_pool(&self) -> (Beside, String) {
+        let (root, port, node) = (self.dir.path(), free_port(), self.node.as_ref().unwrap());
+        // A node without any block gives no work.
+        node.mine(1);
+        let text = format!(
+            "network = 'devnet'\nmode = 'solo'\ndata_dir = '{}'\n[node]\nipc_socket = '{}'\n\
+             [stratum_v1]\nlisten = '127.0.0.1:{port}'\n[stratum_v2]\nlisten = '127.0.0.1:0'\n",
+            root.join("another").display(),
+            node.socket().display(),
+        );
+        std::fs::write(root.join("another.toml"), text).unwrap();
+        let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox-pool"));
+        command.arg("--config").arg(root.join("another.toml"));
+        (Beside::start(command), format!("stratum+tcp://127.0.0.1:{port}"))
+    }
+
+    /// A real miner at the box's pool.
+    pub fn miner(&self, user: &str) -> Beside {
+        let settings: toml::Table = self.pool_toml().parse().unwrap();
+        let url = format!("stratum+tcp://{}", settings["stratum_v1"]["listen"].as_str().unwrap());
+        let mut command = Command::new(from_environment("POOLBOX_BIN_DIR").join("poolbox-miner"));
+        command.args(["--url", &url, "--user", user, "--threads", "1", "--max-hashrate", "700k"]);
+        Beside::start(command)
     }
 
     /// Whether anything is chosen instead of what the image says.

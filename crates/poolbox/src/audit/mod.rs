@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::compare::{Compared, Difference, Evidence, Line, compare};
 use self::journal::Boundaries;
 use self::rounds::RoundLine;
+pub use self::rounds::state;
 use crate::layout::Layout;
 use crate::place::Place;
 

@@ -52,7 +52,8 @@ pub(super) fn check(books: &AuditRounds, taken: &Taken, findings: &mut Findings)
     lines
 }
 
-fn state(round: &AuditRound) -> &'static str {
+/// Where a round is in its life.
+pub fn state(round: &AuditRound) -> &'static str {
     match (round.shared, round.rate, round.marks.is_empty()) {
         (true, ..) => "shared",
         (_, Some(_), _) => "sharing",

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use poolbox_accounting::{Network, ShareSeq};
-use poolbox_api::mint::{self, AuditBooks, AuditEpoch, Epoch};
+use poolbox_api::mint::{self, AuditBooks, AuditEpoch, AuditRounds, Epoch};
 use poolbox_journal::ShareRecord;
 
 use self::table::{Format, Table};
-use crate::audit::journals;
+use crate::audit::{journals, state};
 use crate::place::Place;
 
 /// Shares read at once.
@@ -49,6 +49,8 @@ enum What {
     Epochs,
     /// What settled epochs paid for their ehash.
     Settlements,
+    /// What every owner earned in each round of mode proxy.
+    Rounds,
     /// Standing payouts, newest first.
     Payouts,
 }
@@ -65,6 +67,7 @@ pub async fn run(place: &Place, options: &Options) -> anyhow::Result<()> {
         What::Credits => credits(place, options.format, out).await?,
         What::Epochs => epochs(place, options.format, out).await?,
         What::Settlements => settlements(place, options.format, out).await?,
+        What::Rounds => rounds(place, options.format, out).await?,
         What::Payouts => payouts(place, options.format, out).await?,
     };
     eprintln!("{rows} rows");
@@ -182,6 +185,26 @@ async fn settlements(place: &Place, format: Format, out: impl Write) -> anyhow::
                 rate.work.ehash().into(),
                 epoch.redeemed.ehash.ehash().into(),
                 epoch.redeemed.sats.get().into(),
+            ])?;
+        }
+    }
+    Ok(table.end()?)
+}
+
+async fn rounds(place: &Place, format: Format, out: impl Write) -> anyhow::Result<u64> {
+    let columns = &["round", "state", "owner", "work_ehash", "paid_sat", "round_work_ehash", "received_sat"];
+    let mut table = Table::begin(out, format, columns)?;
+    let rounds: AuditRounds = place.mint()?.get(mint::AUDIT_ROUNDS).await?;
+    for round in &rounds.rounds {
+        for part in &round.parts {
+            table.row([
+                round.n.get().into(),
+                state(round).into(),
+                part.owner.as_str().into(),
+                part.work.ehash().into(),
+                part.paid.get().into(),
+                round.work.ehash().into(),
+                round.received.get().into(),
             ])?;
         }
     }
