@@ -231,6 +231,7 @@ async fn turn(settings: Settings, stop: CancellationToken) -> anyhow::Result<()>
         queue: settings.queue.open(settings.network),
         fee: settings.fee,
         rules: settings.rules,
+        min_round_time_s: settings.min_round_time_s,
     };
     tracing::info!(network = %settings.network, listen = %settings.listen, epoch = %open, "poolbox-mint is up");
 

@@ -4,6 +4,10 @@
 //! A payment that is seen ends the round that is open, which is how long its work was done for. Should
 //! the payment vanish before it is final, as with a block that is orphaned, the round stays ended and the
 //! next payment is its own: rounds are paid in their order.
+//!
+//! Anybody can send money to where upstream pools pay. Were every sat of it the end of a round, who works
+//! for a minute could end one before a payment that is known to come, and have it nearly alone. So a
+//! payment that comes early, or brings little, is added to the round that is open, which goes on.
 
 mod payment;
 #[cfg(test)]
@@ -17,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use payment::{Payment, PaymentId};
 
 use crate::{FeePpm, JournalId, Mark, Marks, Rate, Sats, SettlementError, Work};
+
+/// What ends a round has to bring a tenth of what the one before it brought.
+const LEAST_PART: u64 = 10;
 
 /// Number of a round, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +44,9 @@ pub struct RoundEnd {
 pub struct Round {
     /// Its number.
     pub id: RoundId,
+    /// When the one before it ended, Unix seconds; 0 for the first.
+    #[serde(default)]
+    pub opened_at: u64,
     /// Work credited in it.
     pub work: Work,
     /// What it shares out.
@@ -69,6 +79,9 @@ pub struct Rounds {
     live: Vec<Round>,
     /// How far each journal was credited.
     credited: Marks,
+    /// What the latest round that ended had brought by then.
+    #[serde(default)]
+    usual: Sats,
 }
 
 impl RoundId {
@@ -93,8 +106,8 @@ impl fmt::Display for RoundId {
 }
 
 impl Round {
-    const fn opened(id: RoundId) -> Self {
-        Self { id, work: Work::ZERO, payments: Vec::new(), end: None, rate: None }
+    const fn opened(id: RoundId, opened_at: u64) -> Self {
+        Self { id, opened_at, work: Work::ZERO, payments: Vec::new(), end: None, rate: None }
     }
 
     /// R: the sum of its payments.
@@ -112,7 +125,8 @@ impl Round {
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { live: vec![Round::opened(RoundId::FIRST)], credited: Marks::default() }
+        let first = Round::opened(RoundId::FIRST, 0);
+        Self { live: vec![first], credited: Marks::default(), usual: Sats::ZERO }
     }
 }
 
@@ -139,8 +153,9 @@ impl Rounds {
         Ok(id)
     }
 
-    /// All payments that are there and were not shared out by earlier rounds; `now` is Unix seconds.
-    pub fn see(&mut self, seen: &[Payment], now: u64) -> Vec<RoundEvent> {
+    /// All payments that are there and were not shared out by earlier rounds; `now` is Unix seconds. A
+    /// round that has been open for less than `min_time_s` does not end.
+    pub fn see(&mut self, seen: &[Payment], now: u64, min_time_s: u64) -> Vec<RoundEvent> {
         let mut events = Vec::new();
         let mut new: BTreeMap<&PaymentId, &Payment> = seen
             .iter()
@@ -164,7 +179,7 @@ impl Rounds {
         let mut new: Vec<&Payment> = new.into_values().collect();
         new.sort_by_key(|payment| payment.at);
         for payment in new {
-            self.take_in(payment.clone(), now, &mut events);
+            self.take_in(payment.clone(), now, min_time_s, &mut events);
         }
         events
     }
@@ -194,30 +209,34 @@ impl Rounds {
         Some(self.live.remove(place))
     }
 
-    fn take_in(&mut self, payment: Payment, now: u64, events: &mut Vec<RoundEvent>) {
+    fn take_in(&mut self, payment: Payment, now: u64, min_time_s: u64, events: &mut Vec<RoundEvent>) {
         let waits = |round: &&mut Round| round.end.is_some() && round.payments.is_empty();
         if let Some(round) = self.live.iter_mut().find(waits) {
             events.push(RoundEvent::Paid(round.id, payment.clone()));
             round.payments.push(payment);
             return;
         }
-        let marks = self.credited.clone();
+        let (marks, usual) = (self.credited.clone(), self.usual);
         let open = self.open_mut();
         let id = open.id;
         events.push(RoundEvent::Paid(id, payment.clone()));
         open.payments.push(payment);
-        // What comes before any work was done waits for some.
-        if open.work > Work::ZERO {
+        let reward = open.reward();
+        let early = now.saturating_sub(open.opened_at) < min_time_s;
+        let little = reward.get() < usual.get() / LEAST_PART;
+        // What comes before any work was done waits for some, too.
+        if open.work > Work::ZERO && !early && !little {
             open.end = Some(RoundEnd { at: now, marks });
             events.push(RoundEvent::Ended(id));
-            self.live.push(Round::opened(RoundId(id.0 + 1)));
+            self.live.push(Round::opened(RoundId(id.0 + 1), now));
+            self.usual = reward;
         }
     }
 
     fn open_mut(&mut self) -> &mut Round {
         if self.live.is_empty() {
             // Only the last round is never taken.
-            self.live.push(Round::opened(RoundId::FIRST));
+            self.live.push(Round::opened(RoundId::FIRST, 0));
         }
         let last = self.live.len() - 1;
         &mut self.live[last]

@@ -26,11 +26,11 @@ fn credit(rounds: &mut Rounds, n: u64, work: u64) -> u64 {
 fn a_payment_ends_the_round_and_is_shared_out_when_it_is_final() {
     let mut rounds = Rounds::default();
     assert_eq!(credit(&mut rounds, 3, 100), 1);
-    let events = rounds.see(&[payment(1, 500, false)], 9);
+    let events = rounds.see(&[payment(1, 500, false)], 9, 0);
     assert_eq!(events, [RoundEvent::Paid(RoundId(1), payment(1, 500, false)), RoundEvent::Ended(RoundId(1))]);
     assert_eq!(credit(&mut rounds, 4, 7), 2, "later work is another round's");
     assert_eq!(rounds.share_out(FeePpm::default()), Ok(None), "it may vanish");
-    assert_eq!(rounds.see(&[payment(1, 500, true)], 10), []);
+    assert_eq!(rounds.see(&[payment(1, 500, true)], 10, 0), []);
     let (id, rate) = rounds.share_out(FeePpm::default()).unwrap().unwrap();
     assert_eq!((id.get(), rate.redeem(Work::from_ehash(40))), (1, Ok(Sats::new(200))));
     let round = rounds.take(id).unwrap();
@@ -41,11 +41,11 @@ fn a_payment_ends_the_round_and_is_shared_out_when_it_is_final() {
 #[test]
 fn a_payment_before_any_work_waits_for_some() {
     let mut rounds = Rounds::default();
-    rounds.see(&[payment(1, 500, true)], 1);
+    rounds.see(&[payment(1, 500, true)], 1, 0);
     assert_eq!((rounds.due(), rounds.open().get()), (None, 1));
     credit(&mut rounds, 1, 5);
     assert_eq!(rounds.due(), None);
-    rounds.see(&[payment(1, 500, true), payment(2, 30, true)], 2);
+    rounds.see(&[payment(1, 500, true), payment(2, 30, true)], 2, 0);
     assert_eq!(rounds.due().unwrap().reward(), Sats::new(530));
 }
 
@@ -53,10 +53,10 @@ fn a_payment_before_any_work_waits_for_some() {
 fn a_round_whose_payment_vanished_is_paid_by_the_next() {
     let mut rounds = Rounds::default();
     credit(&mut rounds, 1, 5);
-    rounds.see(&[payment(1, 500, false)], 1);
+    rounds.see(&[payment(1, 500, false)], 1, 0);
     credit(&mut rounds, 2, 6);
-    assert_eq!(rounds.see(&[], 2), [RoundEvent::Lost(RoundId(1), payment(1, 500, false))]);
-    rounds.see(&[payment(2, 400, true)], 3);
+    assert_eq!(rounds.see(&[], 2, 0), [RoundEvent::Lost(RoundId(1), payment(1, 500, false))]);
+    rounds.see(&[payment(2, 400, true)], 3, 0);
     let due = rounds.due().unwrap();
     assert_eq!((due.id.get(), due.reward()), (1, Sats::new(400)));
     assert_eq!(rounds.open().get(), 2, "the second round goes on");
@@ -66,11 +66,27 @@ fn a_round_whose_payment_vanished_is_paid_by_the_next() {
 fn what_is_being_shared_out_does_not_change() {
     let mut rounds = Rounds::default();
     credit(&mut rounds, 1, 5);
-    rounds.see(&[payment(1, 500, true)], 1);
+    rounds.see(&[payment(1, 500, true)], 1, 0);
     let first = rounds.share_out(FeePpm::default()).unwrap();
-    assert_eq!(rounds.see(&[], 2), []);
+    assert_eq!(rounds.see(&[], 2, 0), []);
     assert_eq!(rounds.share_out(FeePpm::new(1000).unwrap()).unwrap(), first);
     assert!(rounds.take(RoundId(2)).is_none(), "the open one stays");
+}
+
+#[test]
+fn what_comes_early_or_brings_little_ends_no_round_and_is_not_lost() {
+    let mut rounds = Rounds::default();
+    let seen = [payment(1, 1000, true), payment(2, 99, true), payment(3, 1, true), payment(4, 400, true)];
+    credit(&mut rounds, 1, 5);
+    rounds.see(&seen[..1], 1_000_000, 3600);
+    credit(&mut rounds, 2, 7);
+    assert_eq!(rounds.see(&seen[..2], 1_010_000, 3600), [RoundEvent::Paid(RoundId(2), payment(2, 99, true))]);
+    // Together with it, it is a tenth of the usual.
+    rounds.see(&seen[..3], 1_010_000, 3600);
+    assert_eq!((rounds.open().get(), rounds.live()[1].reward().get()), (3, 100));
+    credit(&mut rounds, 3, 1);
+    rounds.see(&seen, 1_013_599, 3600);
+    assert_eq!((rounds.open().get(), rounds.live()[2].reward().get()), (3, 400), "a second too early");
 }
 
 /// What may happen.
@@ -98,7 +114,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn work_and_payments_are_each_in_one_round_and_no_round_pays_what_can_vanish(
-        steps in prop::collection::vec(step(), 1..80), fee in 0u32..=1_000_000,
+        steps in prop::collection::vec(step(), 1..80), fee in 0u32..=1_000_000, min_time_s in 0u64..4,
     ) {
         let mut rounds = Rounds::default();
         let (mut there, mut taken) = (Vec::<Payment>::new(), Vec::<Round>::new());
@@ -136,7 +152,7 @@ proptest! {
                     }
                 }
             }
-            rounds.see(&there, n);
+            rounds.see(&there, n, min_time_s);
 
             let all: Vec<&Round> = taken.iter().chain(rounds.live()).collect();
             let mut ids: Vec<PaymentId> =

@@ -54,6 +54,8 @@ pub struct Crediting {
     pub fee: FeePpm,
     /// When epochs close, become final and settle.
     pub rules: EpochRules,
+    /// How long a round of mode proxy is open at least, in seconds.
+    pub min_round_time_s: u64,
 }
 
 /// The task while it runs.

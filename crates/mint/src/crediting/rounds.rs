@@ -17,12 +17,16 @@ impl Writer {
         if self.looked.is_some_and(|looked: Instant| looked.elapsed() < LOOK_EVERY) {
             return Ok(());
         }
+        // A wallet that reads the chain again, as after a restore, does not know of all that is there.
+        if self.parts.treasury.balance().await.height < self.progress.epochs.tip() {
+            return Ok(());
+        }
         let db = self.parts.mint.localstore();
         let account: Option<UpstreamAccount> = ledger::read(&db, &Place::upstream()).await?;
         let Some(account) = account else { return Ok(()) };
         let seen = upstream::payments(&db, &self.parts.treasury, &account, self.parts.rules).await?;
         let mut step = Step::of(self.progress.clone());
-        step.rounds = step.progress.rounds.see(&seen, unix_time());
+        step.rounds = step.progress.rounds.see(&seen, unix_time(), self.parts.min_round_time_s);
         if step.progress != self.progress {
             self.commit(step).await?;
         }

@@ -13,9 +13,22 @@ pub(super) struct RawEpochs {
     min_epoch_time_s: Option<u32>,
     confirmations: Option<u32>,
     announcement_grace_s: Option<u64>,
+    min_round_time_s: Option<u64>,
 }
 
+/// Twenty hours: upstream pools that pay every day do so at about the same time.
+const MIN_ROUND_TIME_S: u64 = 20 * 3600;
+
 impl RawEpochs {
+    /// How long a round of mode proxy is open at least.
+    pub(super) fn min_round_time_s(&self, network: Network) -> u64 {
+        let usual = match network {
+            Network::Devnet | Network::Regtest => 0,
+            Network::Mainnet | Network::Testnet4 | Network::Signet => MIN_ROUND_TIME_S,
+        };
+        self.min_round_time_s.unwrap_or(usual)
+    }
+
     pub(super) fn check(self, network: Network) -> Result<EpochRules, Misconfigured> {
         let (min_epoch_time_s, confirmations) = match network {
             // Blocks come every few seconds there.

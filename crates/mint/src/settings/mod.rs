@@ -49,6 +49,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// When epochs close, become final and settle.
     pub rules: EpochRules,
+    /// How long a round of mode proxy is open at least, in seconds.
+    pub min_round_time_s: u64,
     /// Payments in and out on-chain.
     pub treasury: TreasurySettings,
     /// The Lightning node, if there is one.
@@ -124,6 +126,7 @@ impl RawSettings {
             data_dir: self.data_dir,
             log_file: self.log_file,
             node: self.node,
+            min_round_time_s: self.epochs.min_round_time_s(self.network),
             rules: self.epochs.check(self.network)?,
             treasury: self.treasury.check(self.network)?,
             lightning: self.lightning.map(RawLightning::check).transpose()?,
@@ -158,6 +161,9 @@ mod tests {
         let mainnet = format!("{SHORT}cookie_file = '/n/.cookie'").replace("devnet", "mainnet");
         let rules = load(&mainnet).unwrap().rules;
         assert_eq!((rules.min_epoch_time_s, rules.final_confirmations), (0, 6));
+        let round_time = |text: &str| load(text).unwrap().min_round_time_s;
+        assert_eq!((settings.min_round_time_s, round_time(&mainnet)), (0, 72_000));
+        assert_eq!(round_time(&format!("{mainnet}\n[epochs]\nmin_round_time_s = 60")), 60);
     }
 
     #[test]

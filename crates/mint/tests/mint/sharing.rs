@@ -187,6 +187,33 @@ async fn a_payment_that_leaves_the_chain_pays_nobody_until_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_sends_a_little_ends_no_round() {
+    let mut rig = Rig::new(1).await;
+    let mut faucet = Faucet::new(&rig.node);
+    let to = upstream(&rig).await.address;
+    let (garage, hopper) = (owner("garage"), owner("hopper"));
+    for (round, work, sats) in [(1, 99, 100_000), (2, 99, 9_000), (2, 200, 90_000)] {
+        rig.proxied(&garage, 99).await;
+        until_open(&rig, work).await;
+        faucet.pay(&rig.node, &to, sats);
+        rig.node.mine(1);
+        rig.until("the payment is seen", async |rig| {
+            let all = rounds(rig).await;
+            let found = all.iter().find(|told| told.n.get() == round);
+            found.is_some_and(|told| told.payments.iter().any(|payment| payment.sats.get() == sats))
+        })
+        .await;
+        if sats == 9_000 {
+            rig.proxied(&hopper, 2).await;
+        }
+    }
+    until_round(&rig, 2, RoundState::Shared).await;
+    assert_eq!(parts(&rig, &garage).await[1], (2, 198, Some(198 * 99_000 / 200)));
+    assert_eq!(parts(&rig, &hopper).await, [(2, 2, Some(2 * 99_000 / 200))]);
+    assert_eq!(rig.status().await.halted, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_write_it_pays_everybody_once() {
     let mut rig = Rig::new(1).await;
     let mut faucet = Faucet::new(&rig.node);
