@@ -190,7 +190,7 @@ fn each_kind_of_tampering_is_found_and_named() {
         ("sats signed from nothing", "801 sat signed and melted and 800 sat minted and taken back", |e| {
             e.epochs[1].books.sats.signed = Sats::new(701);
         }),
-        ("a quote paid for nothing", "sats paid for ehash: 500 sat in all and 600 sat in the quotes", |e| {
+        ("a quote paid for nothing", "540 sat for ehash and by rounds and 600 sat in the quotes", |e| {
             e.epochs[1].books.sats.for_work = Sats::new(600);
         }),
         ("a payout invented", "no melt was paid for it", |e| e.payouts[0].melt_quote = Some("none".into())),
