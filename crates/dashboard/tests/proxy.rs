@@ -1,5 +1,5 @@
 //! Mode proxy, chosen in a real browser on an appliance, with a real pool as the other one.
-#![allow(clippy::unwrap_used, reason = "a failure here is the failure of a test")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a failure here is the failure of a test")]
 
 mod rig;
 

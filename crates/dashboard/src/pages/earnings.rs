@@ -128,7 +128,7 @@ pub async fn offer(State(app): State<Shared>, visitor: Visitor, Form(asked): For
     // The page shows it once the mint was asked again; why there is none, its log says.
     match mint.post::<_, mint::UpstreamAccount>(mint::UPSTREAM_OFFER, &serde_json::json!({})).await {
         Ok(_) => Redirect::to("/earnings").into_response(),
-        Err(error) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, &spoken(&error)).into_response(),
+        Err(error) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, spoken(&error)).into_response(),
     }
 }
 
