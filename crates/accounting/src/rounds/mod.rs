@@ -210,8 +210,11 @@ impl Rounds {
     }
 
     fn take_in(&mut self, payment: Payment, now: u64, min_time_s: u64, events: &mut Vec<RoundEvent>) {
+        let little = |sats: Sats, usual: Sats| sats.get() < usual.get() / LEAST_PART;
+        // Nor does a little take the place of a payment that left the chain and may be back in the next block.
+        let takes_its_place = !little(payment.sats, self.usual);
         let waits = |round: &&mut Round| round.end.is_some() && round.payments.is_empty();
-        if let Some(round) = self.live.iter_mut().find(waits) {
+        if let Some(round) = self.live.iter_mut().find(waits).filter(|_| takes_its_place) {
             events.push(RoundEvent::Paid(round.id, payment.clone()));
             round.payments.push(payment);
             return;
@@ -223,9 +226,8 @@ impl Rounds {
         open.payments.push(payment);
         let reward = open.reward();
         let early = now.saturating_sub(open.opened_at) < min_time_s;
-        let little = reward.get() < usual.get() / LEAST_PART;
         // What comes before any work was done waits for some, too.
-        if open.work > Work::ZERO && !early && !little {
+        if open.work > Work::ZERO && !early && !little(reward, usual) {
             open.end = Some(RoundEnd { at: now, marks });
             events.push(RoundEvent::Ended(id));
             self.live.push(Round::opened(RoundId(id.0 + 1), now));

@@ -56,7 +56,9 @@ fn a_round_whose_payment_vanished_is_paid_by_the_next() {
     rounds.see(&[payment(1, 500, false)], 1, 0);
     credit(&mut rounds, 2, 6);
     assert_eq!(rounds.see(&[], 2, 0), [RoundEvent::Lost(RoundId(1), payment(1, 500, false))]);
-    rounds.see(&[payment(2, 400, true)], 3, 0);
+    rounds.see(&[payment(3, 49, true)], 3, 0);
+    assert_eq!(rounds.due(), None, "a little more does not take its place");
+    rounds.see(&[payment(3, 49, true), payment(2, 400, true)], 3, 0);
     let due = rounds.due().unwrap();
     assert_eq!((due.id.get(), due.reward()), (1, Sats::new(400)));
     assert_eq!(rounds.open().get(), 2, "the second round goes on");
