@@ -15,6 +15,8 @@ use crate::template::{CoinbaseTemplate, Template, TemplateId};
 const MAX_ID_CHARS: usize = 256;
 /// The longest coinbase: a Sv2 job with it must fit into one message.
 const MAX_COINBASE_BYTES: usize = 60_000;
+/// Bytes of a coinbase before its script: version, number of inputs, outpoint, length of the script.
+const BEFORE_SCRIPT: usize = 4 + 1 + 36 + 1;
 /// A block has fewer than 2^32 transactions.
 const MAX_MERKLE_PATH: usize = 32;
 
@@ -106,7 +108,15 @@ impl Notify {
         if Target::from_compact(self.bits) == Target::ZERO {
             return Err("a target of a block (nbits) that nobody can meet");
         }
+        if coinbase.output.is_empty() {
+            return Err("a coinbase that pays nobody");
+        }
         let script = input.script_sig.as_bytes();
+        // A miner's extranonce anywhere else would change what the coinbase pays, or make it none.
+        let room = coinbase_prefix.len()..coinbase_prefix.len() + terms.extranonce_bytes;
+        if room.start < BEFORE_SCRIPT + pushed(script).len() || room.end > BEFORE_SCRIPT + script.len() {
+            return Err("a coinbase whose extranonce is not in its script, behind the height");
+        }
         let height = height(script).map_err(|_| "a coinbase without the height of its block")?;
         let mut values = coinbase.output.iter().map(|output| Sats::new(output.value.to_sat()));
         let value = values.try_fold(Sats::ZERO, Sats::checked_add);
@@ -278,12 +288,20 @@ mod tests {
             assert!(broken(index, wrong.clone()), "{index}: {wrong}");
         }
         assert!(!broken(8, json!("unclear")), "a missing flag is taken for true");
+        let refused = |first: &[u8], second: &[u8]| {
+            let mut params = notify("j", 12, true);
+            (params[2], params[3]) = (json!(hex::encode(first)), json!(hex::encode(second)));
+            Notify::read(&params).unwrap().template(&terms()).unwrap_err()
+        };
         let (first, mut second) = coinbase(12);
+        // Its last four bytes would be the sequence.
+        let moved = refused(&[&*first, &[0; 4]].concat(), &second[4..]);
+        assert!(moved.contains("not in its script"), "{moved}");
+        let nobody = refused(&first, &[&second[..4], &[0; 5]].concat());
+        assert!(nobody.contains("pays nobody"), "{nobody}");
         // The first output, after the sequence and the number of outputs.
         second[5..13].copy_from_slice(&u64::MAX.to_le_bytes());
-        let mut params = notify("j", 12, true);
-        (params[2], params[3]) = (json!(hex::encode(first)), json!(hex::encode(second)));
-        assert!(Notify::read(&params).unwrap().template(&terms()).is_err());
+        assert!(refused(&first, &second).contains("more than there can be"));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
