@@ -4,14 +4,14 @@
 
 use cdk::amount::SplitTarget;
 use cdk::wallet::ReceiveOptions;
-use poolbox_accounting::{Network, Owner, Sats};
+use poolbox_accounting::{Network, Owner, Sats, Work};
 use poolbox_api::Client;
 use poolbox_api::mint::payouts::Stage;
 use poolbox_api::mint::{
     ClaimRequest, Claimed, OWNERS, OwnerAccount, OwnerPage, OwnerRound, ROUNDS, Round, RoundState, UPSTREAM,
     UPSTREAM_OFFER, UpstreamAccount, owner_path,
 };
-use poolbox_mint::ledger::Place;
+use poolbox_mint::ledger::{Place, Redeemed};
 
 use crate::melting::{received, somewhere};
 use crate::paying::payouts;
@@ -255,6 +255,53 @@ async fn books_that_would_pay_more_than_arrived_halt_the_mint() {
     let reason = rig.status().await.halted.unwrap();
     assert!(reason.contains("round 1 can pay 5000 sat, and 5001 sat"), "{reason}");
     assert_eq!(parts(&rig, &owner("garage")).await, [(1, 10, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_the_reserve_does_not_cover_waits_and_the_mint_goes_on() {
+    let mut rig = Rig::new(3).await;
+    let mut faucet = Faucet::new(&rig.node);
+    rig.mine_unannounced(1);
+    rig.node.mine(100);
+    rig.proxied(&owner("garage"), 10).await;
+    until_open(&rig, 10).await;
+    rig.until("the reward is spendable", async |rig| rig.status().await.sats.reserve > Sats::ZERO).await;
+    let before = rig.status().await.sats.reserve.get();
+    faucet.pay(&rig.node, &upstream(&rig).await.address, 5000);
+    rig.node.mine(1);
+    rig.until("the payment is in the reserve", async |rig| {
+        rig.status().await.sats.reserve.get() == before + 5000
+    })
+    .await;
+    until_round(&rig, 1, RoundState::Ended).await;
+
+    // As where 2,000 of it are bound in a channel: what is owed is covered, but not with the round.
+    let owed = before + 2000;
+    assert!(rig.stop().success());
+    let redeemed = Redeemed { ehash: Work::ZERO, sats: Sats::new(owed) };
+    rig.tamper(&Place::redeemed_in_all(), &redeemed).await;
+    rig.falsify(&format!(
+        "INSERT INTO mint_quote (id, unit, request, expiry, amount_paid, payment_method)
+         VALUES ('a fault', 'sat', 'a fault', 0, {owed}, 'ehash')"
+    ));
+    rig.start().await;
+    rig.node.mine(3);
+    rig.until("the status says why", async |rig| {
+        rig.status()
+            .await
+            .queue
+            .trouble
+            .is_some_and(|trouble| trouble.contains("round 1 is not shared out yet"))
+    })
+    .await;
+    rig.proxied(&owner("garage"), 7).await;
+    until_open(&rig, 7).await;
+    assert_eq!((rig.status().await.halted, parts(&rig, &owner("garage")).await[0].2), (None, None));
+
+    assert!(rig.stop().success());
+    rig.falsify("DELETE FROM mint_quote WHERE id = 'a fault'");
+    rig.start().await;
+    assert_eq!(until_round(&rig, 1, RoundState::Shared).await.paid.get(), 5000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
