@@ -24,6 +24,13 @@ pub enum Earns {
 }
 
 impl Mode {
+    const ALL: [Self; 3] = [Self::Pool, Self::Proxy, Self::Solo];
+
+    /// The mode of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
     /// The lower-case name used in settings and exports.
     pub const fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use poolbox_accounting::{Difficulty, Network};
+use poolbox_accounting::{Difficulty, Mode as Wanted, Network};
 use poolbox_journal::RedisSettings;
 use poolbox_service::{Misconfigured, load_settings};
 use poolbox_stratum::VardiffLimits;
@@ -18,8 +18,8 @@ use crate::origin::{Origin, RawNode, RawTemplateProvider, RawUpstream};
 #[serde(deny_unknown_fields)]
 struct Raw {
     network: Network,
-    #[serde(default)]
-    mode: RawMode,
+    #[serde(default = "usual_mode")]
+    mode: Wanted,
     data_dir: PathBuf,
     coinbase_descriptor_file: Option<PathBuf>,
     api_socket: Option<PathBuf>,
@@ -40,15 +40,6 @@ struct Raw {
     difficulty: RawDifficulty,
     #[serde(default)]
     limits: RawLimits,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawMode {
-    #[default]
-    Pool,
-    Proxy,
-    Solo,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +69,10 @@ struct RawLimits {
     connections: Option<usize>,
     connections_per_address: Option<usize>,
     shares_per_second: Option<u32>,
+}
+
+const fn usual_mode() -> Wanted {
+    Wanted::Pool
 }
 
 const fn default_stale_after_s() -> u64 {
@@ -144,22 +139,22 @@ impl Settings {
 
     fn check(raw: Raw) -> Result<Self, Misconfigured> {
         let mode = match (raw.mode, raw.coinbase_descriptor_file) {
-            (RawMode::Pool, Some(coinbase_descriptor_file)) => Mode::Pool { coinbase_descriptor_file },
-            (RawMode::Pool, None) => {
+            (Wanted::Pool, Some(coinbase_descriptor_file)) => Mode::Pool { coinbase_descriptor_file },
+            (Wanted::Pool, None) => {
                 return Err(Misconfigured::new(
                     "coinbase_descriptor_file is missing: name the file that `poolbox-mint init` wrote, or set \
                      mode = \"solo\" or \"proxy\"",
                 ));
             }
-            (RawMode::Solo, None) => Mode::Solo,
-            (RawMode::Solo, Some(_)) => {
+            (Wanted::Solo, None) => Mode::Solo,
+            (Wanted::Solo, Some(_)) => {
                 return Err(Misconfigured::new(
                     "coinbase_descriptor_file has no use in mode = \"solo\", where a block pays its miner; \
                      remove one of them",
                 ));
             }
-            (RawMode::Proxy, None) => Mode::Proxy,
-            (RawMode::Proxy, Some(_)) => {
+            (Wanted::Proxy, None) => Mode::Proxy,
+            (Wanted::Proxy, Some(_)) => {
                 return Err(Misconfigured::new(
                     "coinbase_descriptor_file has no use in mode = \"proxy\", where a block pays whom the \
                      upstream pool says; remove one of them",

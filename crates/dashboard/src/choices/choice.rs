@@ -190,16 +190,14 @@ impl Wish {
     /// [`Mistake`], naming the field.
     pub fn on(&self, present: &Choice) -> Result<Choice, Mistake> {
         let mut choice = present.clone();
-        match self.mode.as_deref() {
-            None => {}
-            Some("solo") => choice.mode = Mode::Solo,
-            Some("pool") if present.mint.is_some() => choice.mode = Mode::Pool,
-            Some("proxy") if present.mint.is_some() => choice.mode = Mode::Proxy,
-            Some(mode @ ("pool" | "proxy")) => {
-                let sentence = format!("this box has no mint, which mode {mode} needs.");
+        if let Some(name) = &self.mode {
+            choice.mode = Mode::named(name)
+                .ok_or_else(|| Mistake::in_field(Field::Mode, "choose pool, proxy or solo."))?;
+            // Work that earns something is credited by a mint.
+            if choice.mode.earns().is_some() && present.mint.is_none() {
+                let sentence = format!("this box has no mint, which mode {name} needs.");
                 return Err(Mistake::in_field(Field::Mode, sentence));
             }
-            Some(_) => return Err(Mistake::in_field(Field::Mode, "choose pool, proxy or solo.")),
         }
         choice.upstream = match choice.mode {
             Mode::Proxy => Some(self.upstream(present.upstream.as_ref())?),

@@ -57,12 +57,9 @@ impl Texts {
         let pool = Sheet::read(POOL, &self.pool)?;
         let network = pool.string("network")?.unwrap_or_default();
         let network = network.parse::<Network>().map_err(|error| pool.unfit(error.to_string()))?;
-        let mode = match pool.string("mode")? {
-            None | Some("pool") => Mode::Pool,
-            Some("proxy") => Mode::Proxy,
-            Some("solo") => Mode::Solo,
-            Some(other) => return Err(pool.unfit(format!("has the mode \"{other}\", which is unknown here"))),
-        };
+        let mode = pool.string("mode")?.unwrap_or(Mode::Pool.name());
+        let unknown = || pool.unfit(format!("has the mode \"{mode}\", which is unknown here"));
+        let mode = Mode::named(mode).ok_or_else(unknown)?;
         let mint = self.mint.as_deref().map(|text| Sheet::read(MINT, text)?.terms()).transpose()?;
         let upstream = if mode == Mode::Proxy { Some(pool.upstream()?) } else { None };
         Ok(Choice { network, mode, upstream, mint, switches })

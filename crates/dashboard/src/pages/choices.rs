@@ -144,12 +144,7 @@ impl Fields {
         let typed = |typed: &Option<String>, is: String| typed.clone().unwrap_or(is);
         Self {
             networks: place.networks.iter().map(offer).collect(),
-            mode: match wish.mode.as_deref() {
-                Some("solo") => Mode::Solo.name(),
-                Some("proxy") => Mode::Proxy.name(),
-                Some(_) => Mode::Pool.name(),
-                None => choice.mode.name(),
-            },
+            mode: wish.mode.as_deref().and_then(Mode::named).unwrap_or(choice.mode).name(),
             upstream: upstream(choice, wish, now),
             has_mint: terms.is_some(),
             fee: typed(&wish.fee, terms.map(|terms| percent(terms.fee_ppm)).unwrap_or_default()),
