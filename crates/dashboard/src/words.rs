@@ -38,6 +38,9 @@ pub fn difficulty(difficulty: f64) -> String {
     if (1.0..10_000.0).contains(&difficulty) && difficulty.fract() == 0.0 {
         return grouped(difficulty as u64);
     }
+    if difficulty > 0.0 && difficulty < 0.000_001 {
+        return "under 0.000001".to_owned();
+    }
     if difficulty > 0.0 && difficulty < 0.01 {
         return format!("{difficulty:.6}").trim_end_matches('0').to_owned();
     }
@@ -197,7 +200,8 @@ mod tests {
         assert_eq!(told, ["0.00\u{a0}H/s", "950\u{a0}H/s", "1.20\u{a0}TH/s", "1.00\u{a0}MH/s"]);
         assert_eq!([0, 999, 1000, 5_000_000_000].map(grouped), ["0", "999", "1,000", "5,000,000,000"]);
         assert_eq!(bitcoin(312_500_001), "3.12500001\u{a0}BTC");
-        assert_eq!([512.0, 0.000244140625, 1.5].map(difficulty), ["512", "0.000244", "1.50"]);
+        let told = [512.0, 0.000244140625, 1.5, 4.6e-10].map(difficulty);
+        assert_eq!(told, ["512", "0.000244", "1.50", "under 0.000001"]);
     }
 
     #[test]
