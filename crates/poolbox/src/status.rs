@@ -1,6 +1,7 @@
 //! `poolbox status`: what pool and mint are doing, for people and as JSON.
 
 use clap::Args;
+use poolbox_accounting::Sats;
 use poolbox_api::{mint, pool};
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +170,9 @@ fn print_mint(status: &mint::Status, epochs: &[mint::Epoch]) {
         "       paid for ehash {}, received {}, melted {} with fees of {}, {} on its way out",
         sats.redeemed, sats.received, sats.melted, sats.fees_paid, sats.pending_out
     );
+    if sats.shared > Sats::ZERO {
+        println!("       shared out of other pools' payments {}", sats.shared);
+    }
     match &status.lightning {
         mint::LightningState::Off => {}
         mint::LightningState::On => println!("       Lightning works and holds {}", sats.lightning),
