@@ -211,6 +211,15 @@ check "nothing has to restart for it here" within 60 told "Done\."
 check "the system has it" grep -qx small /run/poolbox/settings/node-size
 check "that is undone" browse --fail --data "token=$token&id=$change" $page/settings/undo
 check "and gone" within 60 not test -e /run/poolbox/settings/node-size
+reaches_all() { systemctl show --property IPAddressAllow poolbox-pool | grep -q "0\.0\.0\.0/0"; }
+check "the pool reaches home networks alone" not reaches_all
+check "the miners are to work for another pool" choose "mode=proxy&upstream_url=10.77.0.9:3333&upstream_user=me"
+check "the pool alone restarts for that" within 60 only pool
+check "it looks for that pool" within 60 pool_says "it['mode'] == 'proxy' and it['upstream']['user'] == 'me' and it['source']['trouble']"
+check "it may reach everybody" reaches_all
+check "that is undone as well" browse --fail --data "token=$token&id=$change" $page/settings/undo
+check "the pool has work of its own" within 90 pool_says "it['mode'] == 'pool' and it['source']['connected']"
+check "and reaches home networks alone again" not reaches_all
 pids >/tmp/pids
 check "the pool is asked to restart" browse --fail --data "token=$token&service=pool" $page/settings/restart
 check "the pool alone restarts" within 60 only pool
