@@ -88,12 +88,14 @@ impl Account {
     /// Of the mint; none before it answered.
     pub fn of(now: &Snapshot, is_admin: bool) -> Option<Self> {
         let told = now.upstream.as_ref()?;
-        let on = now.mint.as_ref().is_some_and(|mint| mint.lightning == mint::LightningState::On);
+        let mut channels = now.lightning.iter().flat_map(|node| &node.channels);
+        // An offer names a way to the node.
+        let is_reached = channels.any(|channel| channel.usable);
         Some(Self {
             address: told.address.clone(),
             code: qr::svg(&told.address.to_uppercase()),
             offer: told.offer.clone().unwrap_or_default(),
-            can_offer: told.offer.is_none() && on && is_admin,
+            can_offer: told.offer.is_none() && is_reached && is_admin,
         })
     }
 }

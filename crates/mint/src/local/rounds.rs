@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use poolbox_accounting::{Payment, Round, RoundId, Sats};
-use poolbox_api::mint as api;
+use poolbox_api::{Problem, mint as api};
+use poolbox_service::Answer;
 
 use super::{Local, Reply, broken, lightning};
 use crate::ledger::{self, Place, SharedOut, UpstreamAccount};
@@ -30,7 +31,13 @@ async fn account(State(local): State<Arc<Local>>) -> Reply<api::UpstreamAccount>
 }
 
 async fn offer(State(local): State<Arc<Local>>) -> Reply<api::UpstreamAccount> {
-    lightning::node(&local)?.info().await.map_err(lightning::answer)?;
+    let node = lightning::node(&local)?.info().await.map_err(lightning::answer)?;
+    // An offer names a way to the node.
+    if !node.channels.iter().any(|channel| channel.usable) {
+        let problem = Problem::new("an offer needs a Lightning channel, and none can be used yet");
+        let remedy = "have one opened to this node, or open one (poolbox lightning open), and ask again";
+        return Err(Answer::bad_request(problem.remedy(remedy)));
+    }
     let account = local.upstream(true).await.map_err(broken)?;
     Ok(Json(shown(account)))
 }

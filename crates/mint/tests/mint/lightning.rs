@@ -10,7 +10,7 @@ use cdk::nuts::{MeltQuoteState, PaymentMethod};
 use cdk::wallet::{MeltOutcome, Wallet};
 use ldk_node::Event;
 use poolbox_accounting::Sats;
-use poolbox_api::mint as api;
+use poolbox_api::{Client, mint as api};
 
 async fn balance(wallet: &Wallet) -> u64 {
     wallet.total_balance().await.unwrap().to_u64()
@@ -162,5 +162,9 @@ async fn a_mint_whose_lightning_cannot_start_serves_all_else_and_says_so() {
     })
     .await;
     assert!(rig.listing("/v1/info").await.contains("bolt11"));
+    // Nobody could reach it by an offer.
+    let client = Client::new(rig.path("mint/mint.sock")).unwrap();
+    let refused = client.post::<_, api::UpstreamAccount>(api::UPSTREAM_OFFER, &()).await.unwrap_err();
+    assert!(refused.to_string().contains("needs a Lightning channel"), "{refused}");
     assert!(rig.stop().success(), "{}", rig.log());
 }
